@@ -1,0 +1,33 @@
+/*
+ * virtio-blk (virtio 1.2, section 5.2) on a file or block device, with an I/O thread and an
+ * io_uring of its own. Read, write, flush, discard, write-zeroes and get-id.
+ */
+#ifndef DEVICES_BLK_H
+#define DEVICES_BLK_H
+
+#include "common/error.h"
+#include "common/loop.h"
+#include "devices/virtio.h"
+
+#define BLK_SERIAL_LEN 20 /* 5.2.6: the id is at most 20 bytes, padded with zeroes */
+
+struct blk;
+
+struct blk_options {
+	int fd;		    /* taken over on success */
+	bool read_only;	    /* offered as VIRTIO_BLK_F_RO; writes fail with IOERR */
+	const char *serial; /* up to BLK_SERIAL_LEN bytes */
+	const char *name;   /* for messages; must outlive the device */
+};
+
+/* The device is created stopped: its I/O thread runs from activate on. *out is owned. */
+int blk_create(struct blk **out, const struct blk_options *options, const struct guest_memory *mem,
+	       struct error *err);
+void blk_destroy(struct blk *blk);
+
+struct virtio_device *blk_device(struct blk *blk);
+
+/* The loop of the device's I/O thread: for virtio_mmio_init. */
+struct loop *blk_loop(struct blk *blk);
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * Guest memory: the one place where a guest address becomes a host pointer. Everything a guest
+ * names is (address, length); both come from the attacker.
+ */
+#ifndef DEVICES_GUEST_MEMORY_H
+#define DEVICES_GUEST_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define GUEST_MEMORY_REGIONS_MAX 4
+
+struct guest_region {
+	uint64_t gpa;	/* guest physical address of the first byte */
+	uint64_t len;	/* bytes */
+	uint8_t *bytes; /* where it is mapped; not owned */
+};
+
+struct guest_memory {
+	struct guest_region regions[GUEST_MEMORY_REGIONS_MAX];
+	unsigned int count;
+};
+
+/* Adds a region. Returns 0, -ENOSPC, or -EINVAL for an empty, wrapping or overlapping one. */
+int guest_memory_add(struct guest_memory *mem, uint64_t gpa, uint64_t len, void *bytes);
+
+/*
+ * Returns the host address of [gpa, gpa + len), or NULL when any byte of it lies outside of
+ * memory or it crosses from one region into another. len 0 gives NULL. What is read through the
+ * pointer can change at any time: copy first, then check the copy.
+ */
+void *guest_memory_range(const struct guest_memory *mem, uint64_t gpa, uint64_t len);
+
+/* Copy between guest memory and buf. Return 0, or -EFAULT and nothing copied. */
+int guest_memory_read(const struct guest_memory *mem, uint64_t gpa, void *buf, size_t len);
+int guest_memory_write(const struct guest_memory *mem, uint64_t gpa, const void *buf, size_t len);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * What a virtio device is to its transport (virtio 1.2, section 2). A device embeds struct
+ * virtio_device as its first thought, fills in ops and is then driven through them.
+ *
+ * Threads: the transport takes dev->lock around every call into ops. A device takes it around
+ * whatever it does from its own loop (a kicked queue, a readable socket). So a device is written
+ * as if it were single-threaded.
+ */
+#ifndef DEVICES_VIRTIO_H
+#define DEVICES_VIRTIO_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "devices/guest_memory.h"
+#include "devices/virtqueue.h"
+
+#define VIRTIO_QUEUES_MAX 4
+
+/* Device ids: virtio 1.2, section 5. */
+enum virtio_id {
+	VIRTIO_ID_NET = 1,
+	VIRTIO_ID_BLOCK = 2,
+	VIRTIO_ID_CONSOLE = 3,
+	VIRTIO_ID_ENTROPY = 4,
+	VIRTIO_ID_VSOCK = 19,
+};
+
+struct virtio_device;
+
+struct virtio_device_ops {
+	/* Reads len bytes of config space at offset; bytes beyond its end read as zero. */
+	void (*config_read)(struct virtio_device *dev, uint32_t offset, void *buf, size_t len);
+	/* Optional. Writes outside of what is writable are ignored. */
+	void (*config_write)(struct virtio_device *dev, uint32_t offset, const void *buf,
+			     size_t len);
+	/* DRIVER_OK was set: features are negotiated, the ready queues checked. */
+	void (*activate)(struct virtio_device *dev);
+	/*
+	 * Back to power-on state: when this returns nothing is in flight and guest memory is not
+	 * touched again until activate. Queues are reset by the caller afterwards.
+	 */
+	void (*reset)(struct virtio_device *dev);
+	/* The driver notified this queue. Runs on the device's loop. */
+	void (*queue_kicked)(struct virtio_device *dev, unsigned int queue);
+};
+
+struct virtio_device {
+	const struct virtio_device_ops *ops;
+	const char *name; /* for messages: "blk0" */
+	enum virtio_id id;
+	uint64_t features;   /* offered */
+	uint64_t negotiated; /* accepted by the driver, valid from FEATURES_OK */
+	const struct guest_memory *mem;
+	struct virtqueue queues[VIRTIO_QUEUES_MAX];
+	unsigned int queue_count;
+	pthread_mutex_t lock;
+
+	/*
+	 * Set by the transport: sets the interrupt status bits and raises the interrupt. Callable
+	 * from any thread. Devices use virtio_queue_interrupt and virtio_config_interrupt.
+	 */
+	void (*interrupt)(void *ctx, uint32_t status_bits);
+	/* Set by the transport: the guest broke the rules; set DEVICE_NEEDS_RESET (2.1.1). */
+	void (*needs_reset)(void *ctx);
+	void *transport;
+};
+
+/* Interrupts for the used buffers of a queue, if the driver wants one (2.7.7, 2.7.10). */
+void virtio_queue_interrupt(struct virtio_device *dev, struct virtqueue *vq);
+
+/* Tells the driver that config space changed (4.2.2.1). */
+void virtio_config_interrupt(struct virtio_device *dev);
+
+/*
+ * Marks the device broken after a guest's mistake, logs it once at debug level. The device must
+ * touch no queue any more until it is reset.
+ */
+void virtio_device_broken(struct virtio_device *dev, const char *what);
+
+#endif

@@ -1,0 +1,17 @@
+/* The list of all suites; a new one is added here and defined in NAME_test.c. */
+#ifndef TESTS_UNIT_SUITES_H
+#define TESTS_UNIT_SUITES_H
+
+#include <check.h>
+
+/* clang-format off */
+#define UNIT_SUITES \
+	SUITE(error) \
+	SUITE(loop)
+/* clang-format on */
+
+#define SUITE(name) Suite *name##_suite(void);
+UNIT_SUITES
+#undef SUITE
+
+#endif

@@ -1,0 +1,25 @@
+# The unit tests, one program from every tests/unit/*_test.c; a second build of it has ASan and UBSan.
+# Each file's suite is a function named after the file: loop_test.c has Suite *loop_suite(void).
+
+UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c))
+UNIT_LIBS = $(shell pkg-config --libs check)
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
+
+.PHONY: unit-test
+unit-test: $(BUILD)/tests/unit
+
+$(BUILD)/tests/unit.o/%.o: %.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/sanitize/unit.o/%.o: %.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(SANITIZE) $(WARNINGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/unit: $(UNIT_SOURCES:%.c=$(BUILD)/tests/unit.o/%.o)
+	@$(CC) -o $@ $^ $(UNIT_LIBS)
+
+$(BUILD)/sanitize/unit: $(UNIT_SOURCES:%.c=$(BUILD)/sanitize/unit.o/%.o)
+	@$(CC) $(SANITIZE) -o $@ $^ $(UNIT_LIBS)
+
+-include $(UNIT_SOURCES:%.c=$(BUILD)/tests/unit.o/%.d) $(UNIT_SOURCES:%.c=$(BUILD)/sanitize/unit.o/%.d)
