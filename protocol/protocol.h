@@ -1,0 +1,188 @@
+/*
+ * The control protocol (docs/protocol.md): what the VMM and the runtime on the host and the agent
+ * in the guest say to each other. Frames on a stream: a fixed header, then a body. All integers
+ * are little-endian. The same frames travel
+ *
+ *	agent   <-> VMM      on one vsock connection, opened by the agent to PROTO_PORT_CONTROL
+ *	runtime <-> VMM      on the control socket in the container's state folder
+ *
+ * The VMM answers STATUS itself and relays the rest without looking into bodies. OCI documents
+ * travel as the JSON they are; everything else is one of the fixed structs below.
+ *
+ * stdio never travels in frames. For each stream of a process the agent opens a vsock connection
+ * of its own to proto_stdio_port(process, stream); the VMM joins it to the container's descriptors.
+ */
+#ifndef PROTOCOL_PROTOCOL_H
+#define PROTOCOL_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROTO_VERSION  1
+#define PROTO_MAGIC    0x314b4c42u /* "BLK1" */
+#define PROTO_BODY_MAX (1u << 20)  /* bytes; an OCI config with a large seccomp filter fits */
+#define PROTO_TEXT_MAX 4096	   /* bytes of an error message */
+
+#define PROTO_PORT_CONTROL 1024
+#define PROTO_PORT_STDIO   2048
+
+/* Processes of the container. Its init is 0; exec numbers the others from 1. */
+#define PROTO_PROCESS_INIT 0
+#define PROTO_PROCESS_MAX  256
+
+enum proto_stream { PROTO_STDIN, PROTO_STDOUT, PROTO_STDERR, PROTO_STREAMS };
+
+static inline uint32_t proto_stdio_port(uint32_t process, enum proto_stream stream)
+{
+	return PROTO_PORT_STDIO + process * PROTO_STREAMS + (uint32_t)stream;
+}
+
+enum proto_type {
+	/*
+	 * agent -> VMM, first frame: struct proto_hello, id 0. The VMM answers with its own;
+	 * versions must be equal.
+	 */
+	PROTO_HELLO = 1,
+
+	/* Requests, runtime -> VMM (-> agent). Each gets one OK or ERROR with the same id. */
+	PROTO_CREATE = 16, /* JSON, see docs/protocol.md; process 0 waits before its exec */
+	PROTO_START,	   /* no body: process 0 goes on */
+	PROTO_EXEC,	   /* JSON: {"process": OCI process}; OK carries struct proto_process */
+	PROTO_SIGNAL,	   /* struct proto_signal */
+	PROTO_WAIT,	   /* struct proto_process; OK carries struct proto_exited when it ended */
+	PROTO_RESIZE,	   /* struct proto_resize */
+	PROTO_SHUTDOWN,	   /* no body: sync and power off; the agent answers OK first */
+	PROTO_STATUS,	   /* no body, answered by the VMM: OK carries struct proto_status */
+
+	/* Replies. */
+	PROTO_OK = 32,
+	PROTO_ERROR, /* struct proto_error, then text without a terminator */
+
+	/* Events, agent -> VMM, id 0. */
+	PROTO_EXITED = 48, /* struct proto_exited: sent once all output of the process has left */
+};
+
+struct proto_header {
+	uint32_t magic;
+	uint32_t body_len; /* bytes, at most PROTO_BODY_MAX */
+	uint16_t type;
+	uint16_t reserved; /* 0 */
+	uint32_t id;	   /* chosen by who asks, not 0; repeated in the reply */
+} __attribute__((packed));
+
+struct proto_hello {
+	uint32_t version;
+	uint32_t reserved;
+	uint64_t uptime_ns; /* CLOCK_BOOTTIME at the sender's start; 0 from the host */
+} __attribute__((packed));
+
+struct proto_process {
+	uint32_t process;
+} __attribute__((packed));
+
+#define PROTO_SIGNAL_ALL 1u /* to every process of the container */
+
+struct proto_signal {
+	uint32_t process;
+	uint32_t signal; /* 1..64 */
+	uint32_t flags;	 /* PROTO_SIGNAL_ALL */
+} __attribute__((packed));
+
+struct proto_resize {
+	uint32_t process;
+	uint16_t rows;
+	uint16_t columns;
+} __attribute__((packed));
+
+struct proto_exited {
+	uint32_t process;
+	uint32_t status; /* as waitpid gives it: WIFEXITED, WTERMSIG, ... */
+} __attribute__((packed));
+
+struct proto_error {
+	uint32_t code; /* errno, positive */
+} __attribute__((packed));
+
+enum proto_state {
+	PROTO_STATE_CREATING = 1, /* booting, or CREATE is not answered yet */
+	PROTO_STATE_CREATED,
+	PROTO_STATE_RUNNING,
+	PROTO_STATE_STOPPED, /* the workload has ended, its output may still be draining */
+};
+
+/* Moments of start-up: CLOCK_MONOTONIC of the host in ns, 0 while not reached. */
+struct proto_status {
+	uint32_t state;
+	uint32_t exit_status; /* valid when stopped */
+	uint64_t vmm_started_ns;
+	uint64_t vm_created_ns;
+	uint64_t kernel_entered_ns; /* first KVM_RUN */
+	uint64_t agent_ready_ns;    /* HELLO was read */
+	uint64_t created_ns;
+	uint64_t started_ns;
+} __attribute__((packed));
+
+/* Wire order. Structs above hold host order in memory and are converted by the codec. */
+
+/*
+ * Reads frames out of a byte stream, in any pieces it comes in. The bytes are hostile.
+ * A reader owns a buffer that grows to the largest frame seen, at most PROTO_BODY_MAX.
+ */
+struct proto_reader {
+	uint8_t *buffer;
+	size_t size; /* allocated */
+	size_t used; /* filled */
+};
+
+struct proto_frame {
+	enum proto_type type;
+	uint32_t id;
+	const uint8_t *body; /* inside the reader, valid until the next call on it */
+	size_t body_len;
+};
+
+void proto_reader_destroy(struct proto_reader *reader);
+
+/*
+ * Reads once from fd and keeps what came. Returns 1 when something was read, 0 at the end of the
+ * stream, or a negative errno (-EAGAIN from a non-blocking fd).
+ */
+int proto_reader_fill(struct proto_reader *reader, int fd);
+
+/* The same from memory, for tests and fuzzers. Returns 0 or a negative errno. */
+int proto_reader_feed(struct proto_reader *reader, const void *bytes, size_t len);
+
+/*
+ * Takes the next whole frame. Returns 1 with *frame filled in, 0 when more bytes are needed,
+ * -EPROTO for a wrong magic, reserved bits or type, -EMSGSIZE for a body that is too long. After an
+ * error the stream is lost.
+ */
+int proto_reader_next(struct proto_reader *reader, struct proto_frame *frame);
+
+/*
+ * Makes a frame. *out is malloc'ed and the caller's. Returns its length in bytes or a negative
+ * errno (-EMSGSIZE, -ENOMEM).
+ */
+ssize_t proto_frame_make(uint8_t **out, enum proto_type type, uint32_t id, const void *body,
+			 size_t body_len);
+
+/* Sends a whole frame on a blocking socket, without SIGPIPE. Returns 0 or a negative errno. */
+int proto_send(int fd, enum proto_type type, uint32_t id, const void *body, size_t body_len);
+
+/* ERROR with code (positive errno) and text, cut to PROTO_TEXT_MAX. */
+int proto_send_error(int fd, uint32_t id, int code, const char *text);
+
+/*
+ * Body codecs. decode: 0, or -EPROTO when the length or a field is out of range; text of an error
+ * is copied to a terminated string with control characters other than newline and tab replaced.
+ */
+int proto_decode_hello(const struct proto_frame *frame, struct proto_hello *out);
+int proto_decode_process(const struct proto_frame *frame, struct proto_process *out);
+int proto_decode_signal(const struct proto_frame *frame, struct proto_signal *out);
+int proto_decode_resize(const struct proto_frame *frame, struct proto_resize *out);
+int proto_decode_exited(const struct proto_frame *frame, struct proto_exited *out);
+int proto_decode_status(const struct proto_frame *frame, struct proto_status *out);
+int proto_decode_error(const struct proto_frame *frame, int *code, char *text, size_t text_size);
+
+#endif
