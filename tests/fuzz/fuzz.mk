@@ -1,0 +1,25 @@
+# A fuzzer from every tests/fuzz/NAME_fuzz.c (libFuzzer), its seeds and findings in tests/fuzz/corpus/NAME.
+
+FUZZERS := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_LIBRARY := $(wildcard common/*.c devices/*.c protocol/*.c)
+FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -O1 -g
+SECONDS ?= 60
+
+$(BUILD)/fuzz/%: tests/fuzz/%_fuzz.c $(FUZZ_LIBRARY) $(wildcard common/*.h devices/*.h protocol/*.h)
+	@mkdir -p $(@D)
+	@clang $(CPPFLAGS) $(FUZZ_FLAGS) -o $@ $< $(FUZZ_LIBRARY) -luring -lpthread
+
+# New inputs are kept below $(BUILD); only what is worth keeping is copied to the corpus by hand.
+fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)
+	@for name in $(FUZZERS); do \
+		mkdir -p $(BUILD)/fuzz/$$name.found tests/fuzz/corpus/$$name; \
+		echo "fuzzing $$name for $(SECONDS) s"; \
+		$(BUILD)/fuzz/$$name -max_total_time=$(SECONDS) -print_final_stats=1 -verbosity=0 -close_fd_mask=1 \
+			-artifact_prefix=$(BUILD)/fuzz/$$name- $(BUILD)/fuzz/$$name.found tests/fuzz/corpus/$$name || exit 1; \
+	done
+
+.PHONY: fuzz-replay
+fuzz-replay: $(FUZZERS:%=$(BUILD)/fuzz/%)
+	@for name in $(FUZZERS); do \
+		$(BUILD)/fuzz/$$name -runs=0 -verbosity=0 -close_fd_mask=1 $$(ls -d tests/fuzz/corpus/$$name 2>/dev/null) || exit 1; \
+	done
