@@ -45,6 +45,11 @@ struct virtio_device_ops {
 	void (*reset)(struct virtio_device *dev);
 	/* The driver notified this queue. Runs on the device's loop. */
 	void (*queue_kicked)(struct virtio_device *dev, unsigned int queue);
+	/*
+	 * Optional, called without the lock. The transport goes away: end the thread that runs the
+	 * loop which the queues are watched on, so that they can be taken off it.
+	 */
+	void (*stop)(struct virtio_device *dev);
 };
 
 struct virtio_device {
@@ -57,16 +62,50 @@ struct virtio_device {
 	struct virtqueue queues[VIRTIO_QUEUES_MAX];
 	unsigned int queue_count;
 	pthread_mutex_t lock;
+	bool active; /* from activate until reset */
+	bool broken; /* from virtio_device_broken until reset */
 
 	/*
 	 * Set by the transport: sets the interrupt status bits and raises the interrupt. Callable
 	 * from any thread. Devices use virtio_queue_interrupt and virtio_config_interrupt.
 	 */
 	void (*interrupt)(void *ctx, uint32_t status_bits);
-	/* Set by the transport: the guest broke the rules; set DEVICE_NEEDS_RESET (2.1.1). */
+	/*
+	 * Set by the transport: the guest broke the rules; set DEVICE_NEEDS_RESET (2.1.1). Called
+	 * with the lock held.
+	 */
 	void (*needs_reset)(void *ctx);
+	/* Set by the transport: queue_kicked will be called again soon, on the device's loop. */
+	void (*kick)(void *ctx, unsigned int queue);
 	void *transport;
 };
+
+/* What every device offers; ring features are handled by the queues themselves. */
+#define VIRTIO_FEATURES_COMMON (1ull << 32 | 1ull << 28 | 1ull << 29)
+
+/*
+ * Sets up what all devices share: dev->ops, name and id are the caller's to fill in. features
+ * are those beyond VIRTIO_FEATURES_COMMON.
+ */
+void virtio_device_init(struct virtio_device *dev, const struct guest_memory *mem,
+			uint64_t features, unsigned int queue_count, uint16_t queue_size);
+void virtio_device_destroy(struct virtio_device *dev);
+
+/*
+ * Takes the next chain of a queue. Returns false when there is none or the device is not running;
+ * a broken ring marks the device broken first.
+ */
+bool virtio_queue_pop(struct virtio_device *dev, unsigned int queue, struct virtqueue_chain *chain);
+
+/*
+ * Has queue_kicked called again for what is left in a queue: a device handles a bounded number of
+ * chains a call, so that a guest which never stops adding some cannot hold the loop for itself.
+ */
+void virtio_queue_again(struct virtio_device *dev, unsigned int queue);
+
+/* For config_read: copies from a config structure, with zeroes beyond its end. */
+void virtio_config_copy(const void *config, size_t config_len, uint32_t offset, void *buf,
+			size_t len);
 
 /* Interrupts for the used buffers of a queue, if the driver wants one (2.7.7, 2.7.10). */
 void virtio_queue_interrupt(struct virtio_device *dev, struct virtqueue *vq);

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define PROTO_VERSION  1
 #define PROTO_MAGIC    0x314b4c42u /* "BLK1" */
@@ -131,8 +132,9 @@ struct proto_status {
  */
 struct proto_reader {
 	uint8_t *buffer;
-	size_t size; /* allocated */
-	size_t used; /* filled */
+	size_t size;  /* allocated */
+	size_t used;  /* filled */
+	size_t taken; /* of these, handed out before */
 };
 
 struct proto_frame {

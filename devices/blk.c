@@ -1,0 +1,429 @@
+#include "devices/blk.h"
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "devices/blk_request.h"
+
+#include <linux/virtio_blk.h>
+
+#define BLK_QUEUE_SIZE 128
+/* Requests in flight. A guest that cheats with its ring waits for one to be free again. */
+#define BLK_REQUESTS_MAX BLK_QUEUE_SIZE
+#define BLK_SEG_MAX	 (BLK_QUEUE_SIZE - 2) /* header and status take two descriptors */
+
+struct blk {
+	struct virtio_device dev;
+	int fd;
+	struct blk_limits limits;
+	char serial[BLK_SERIAL_LEN];
+	struct virtio_blk_config config;
+
+	struct loop loop;
+	pthread_t thread;
+	bool thread_runs;
+
+	struct io_uring ring;
+	bool uring; /* false where the host forbids io_uring: then the thread does it itself */
+	struct loop_watch ring_watch;
+
+	/* Under dev.lock, as everything above that changes. */
+	struct blk_request *requests;
+	struct blk_request *free;
+	unsigned int in_flight;
+	bool starved; /* chains were left in the queue for want of a free request */
+	pthread_cond_t idle;
+};
+
+static struct blk *to_blk(struct virtio_device *dev)
+{
+	return container_of(dev, struct blk, dev);
+}
+
+/* The answer: the status byte, then the chain. */
+static void request_finish(struct blk *blk, struct blk_request *request)
+{
+	*(volatile uint8_t *)request->status = request->result;
+	virtqueue_push(&blk->dev.queues[0], request->chain.head, request->written + 1);
+	request->next = blk->free;
+	blk->free = request;
+	if (--blk->in_flight == 0)
+		pthread_cond_broadcast(&blk->idle);
+}
+
+static int range_mode(const struct blk_request *request)
+{
+	return FALLOC_FL_KEEP_SIZE |
+	       (request->op == BLK_PUNCH ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+}
+
+static void request_queue(struct blk *blk, struct blk_request *request)
+{
+	/* The ring has an entry for every request, so there is always one. */
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&blk->ring);
+	unsigned int count;
+
+	switch (request->op) {
+	case BLK_READ:
+		count = blk_request_buffers(request);
+		io_uring_prep_readv(sqe, blk->fd, request->iov, count, request->offset);
+		break;
+	case BLK_SYNC:
+		io_uring_prep_fsync(sqe, blk->fd, IORING_FSYNC_DATASYNC);
+		break;
+	case BLK_PUNCH:
+	case BLK_ZERO:
+		io_uring_prep_fallocate(sqe, blk->fd, range_mode(request), (off_t)request->offset,
+					(off_t)request->len);
+		break;
+	default:
+		count = blk_request_buffers(request);
+		io_uring_prep_writev(sqe, blk->fd, request->iov, count, request->offset);
+	}
+	io_uring_sqe_set_data(sqe, request);
+}
+
+/* One step without io_uring. Returns bytes or a negative errno, as a completion does. */
+static int request_do(struct blk *blk, struct blk_request *request)
+{
+	off_t offset = (off_t)request->offset;
+	ssize_t ret;
+	int count;
+
+	switch (request->op) {
+	case BLK_READ:
+		count = (int)blk_request_buffers(request);
+		ret = preadv(blk->fd, request->iov, count, offset);
+		break;
+	case BLK_SYNC:
+		ret = fdatasync(blk->fd);
+		break;
+	case BLK_PUNCH:
+	case BLK_ZERO:
+		ret = fallocate(blk->fd, range_mode(request), offset, (off_t)request->len);
+		break;
+	default:
+		count = (int)blk_request_buffers(request);
+		ret = pwritev(blk->fd, request->iov, count, offset);
+	}
+	return ret < 0 ? -errno : (int)ret;
+}
+
+static void request_start(struct blk *blk, struct blk_request *request)
+{
+	if (request->op == BLK_NONE) {
+		request_finish(blk, request);
+		return;
+	}
+	if (blk->uring) {
+		request_queue(blk, request);
+		return;
+	}
+	while (!blk_request_step_done(request, request_do(blk, request)))
+		;
+	request_finish(blk, request);
+}
+
+static void submit(struct blk *blk)
+{
+	int ret;
+
+	if (!blk->uring)
+		return;
+	do
+		ret = io_uring_submit(&blk->ring);
+	while (ret == -EINTR || ret == -EAGAIN || ret == -EBUSY);
+	if (ret < 0)
+		log_error("%s: io_uring_submit: %s", blk->dev.name, strerror(-ret));
+}
+
+/* Takes what the driver offers, as far as there are free requests. */
+static void queue_drain(struct blk *blk)
+{
+	unsigned int budget = BLK_REQUESTS_MAX;
+
+	blk->starved = false;
+	while (budget--) {
+		struct blk_request *request = blk->free;
+
+		if (!request) {
+			blk->starved = true;
+			break;
+		}
+		if (!virtio_queue_pop(&blk->dev, 0, &request->chain))
+			break;
+		if (blk_request_parse(request, &blk->limits) < 0) {
+			virtio_device_broken(&blk->dev, "request without a status byte");
+			break;
+		}
+		blk->free = request->next;
+		blk->in_flight++;
+		request_start(blk, request);
+	}
+	if (budget == UINT32_MAX)
+		virtio_queue_again(&blk->dev, 0);
+	submit(blk);
+}
+
+static void blk_kicked(struct virtio_device *dev, unsigned int queue)
+{
+	struct blk *blk = to_blk(dev);
+
+	queue_drain(blk);
+	virtio_queue_interrupt(dev, &dev->queues[queue]);
+}
+
+static void ring_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct blk *blk = container_of(watch, struct blk, ring_watch);
+	struct io_uring_cqe *cqe;
+
+	(void)events;
+	pthread_mutex_lock(&blk->dev.lock);
+	while (io_uring_peek_cqe(&blk->ring, &cqe) == 0) {
+		struct blk_request *request = io_uring_cqe_get_data(cqe);
+		int outcome = cqe->res;
+
+		io_uring_cqe_seen(&blk->ring, cqe);
+		if (blk_request_step_done(request, outcome))
+			request_finish(blk, request);
+		else
+			request_queue(blk, request);
+	}
+	submit(blk);
+	if (blk->starved)
+		queue_drain(blk);
+	virtio_queue_interrupt(&blk->dev, &blk->dev.queues[0]);
+	pthread_mutex_unlock(&blk->dev.lock);
+}
+
+static void *blk_thread(void *arg)
+{
+	struct blk *blk = arg;
+	int ret = loop_run(&blk->loop);
+
+	if (ret < 0)
+		log_error("%s: event loop: %s", blk->dev.name, strerror(-ret));
+	return NULL;
+}
+
+/* Signals are for the main thread: the new one starts with all of them blocked. */
+static int thread_start(struct blk *blk)
+{
+	sigset_t all, old;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&blk->thread, NULL, blk_thread, blk);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret)
+		return -ret;
+	blk->thread_runs = true;
+	pthread_setname_np(blk->thread, blk->dev.name);
+	return 0;
+}
+
+static void blk_activate(struct virtio_device *dev)
+{
+	struct blk *blk = to_blk(dev);
+	int ret;
+
+	if (blk->thread_runs)
+		return;
+	ret = thread_start(blk);
+	if (ret < 0) {
+		log_error("%s: start the I/O thread: %s", dev->name, strerror(-ret));
+		virtio_device_broken(dev, "no I/O thread");
+	}
+}
+
+/* The I/O thread goes on and completes what is in flight; nothing new starts, as active is off. */
+static void blk_reset(struct virtio_device *dev)
+{
+	struct blk *blk = to_blk(dev);
+
+	while (blk->in_flight)
+		pthread_cond_wait(&blk->idle, &dev->lock);
+	blk->starved = false;
+}
+
+static void blk_stop(struct virtio_device *dev)
+{
+	struct blk *blk = to_blk(dev);
+
+	if (!blk->thread_runs)
+		return;
+	pthread_mutex_lock(&dev->lock);
+	dev->active = false;
+	blk_reset(dev);
+	pthread_mutex_unlock(&dev->lock);
+	loop_stop(&blk->loop);
+	pthread_join(blk->thread, NULL);
+	blk->thread_runs = false;
+}
+
+static void blk_config_read(struct virtio_device *dev, uint32_t offset, void *buf, size_t len)
+{
+	struct blk *blk = to_blk(dev);
+
+	virtio_config_copy(&blk->config, sizeof(blk->config), offset, buf, len);
+}
+
+static const struct virtio_device_ops blk_ops = {
+	.config_read = blk_config_read,
+	.activate = blk_activate,
+	.reset = blk_reset,
+	.queue_kicked = blk_kicked,
+	.stop = blk_stop,
+};
+
+static int find_capacity(struct blk *blk, int fd, struct error *err)
+{
+	struct stat st;
+	uint64_t len;
+
+	if (fstat(fd, &st) < 0)
+		return error_set(err, errno, "%s: stat", blk->dev.name);
+	len = (uint64_t)st.st_size;
+	if (S_ISBLK(st.st_mode)) {
+		if (ioctl(fd, BLKGETSIZE64, &len) < 0)
+			return error_set(err, errno, "%s: BLKGETSIZE64", blk->dev.name);
+	} else if (!S_ISREG(st.st_mode)) {
+		return error_say(err, EINVAL, "%s: neither a file nor a block device",
+				 blk->dev.name);
+	}
+	blk->limits.capacity = len - len % BLK_SECTOR_SIZE;
+	return 0;
+}
+
+static void fill_config(struct blk *blk)
+{
+	struct virtio_blk_config *config = &blk->config;
+
+	config->capacity = blk->limits.capacity / BLK_SECTOR_SIZE;
+	config->seg_max = BLK_SEG_MAX;
+	config->blk_size = BLK_SECTOR_SIZE;
+	config->num_queues = 1;
+	if (blk->limits.read_only)
+		return;
+	config->max_discard_sectors = BLK_DISCARD_MAX_SECTORS;
+	config->max_discard_seg = 1;
+	config->discard_sector_alignment = 4096 / BLK_SECTOR_SIZE;
+	config->max_write_zeroes_sectors = BLK_WRITE_ZEROES_MAX_SECTORS;
+	config->max_write_zeroes_seg = 1;
+	config->write_zeroes_may_unmap = 1;
+}
+
+static uint64_t blk_features(bool read_only)
+{
+	uint64_t features = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
+			    1ull << VIRTIO_BLK_F_FLUSH;
+
+	if (read_only)
+		return features | 1ull << VIRTIO_BLK_F_RO;
+	return features | 1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES;
+}
+
+/* Hosts forbid io_uring by sysctl, seccomp or a missing kernel option: that is no failure. */
+static int ring_create(struct blk *blk, struct error *err)
+{
+	int ret = io_uring_queue_init(BLK_REQUESTS_MAX, &blk->ring, 0);
+
+	if (ret < 0) {
+		log_debug("%s: no io_uring (%s), plain reads and writes instead", blk->dev.name,
+			  strerror(-ret));
+		return 0;
+	}
+	blk->uring = true;
+	ret = loop_add(&blk->loop, &blk->ring_watch, blk->ring.ring_fd, EPOLLIN, ring_ready);
+	if (ret < 0)
+		return error_set(err, -ret, "%s: watch io_uring", blk->dev.name);
+	return 0;
+}
+
+static int requests_create(struct blk *blk, struct error *err)
+{
+	blk->requests = calloc(BLK_REQUESTS_MAX, sizeof(*blk->requests));
+	if (!blk->requests)
+		return error_set(err, ENOMEM, "%s", blk->dev.name);
+	/* A stack: what is used is used again, and memory never needed is never touched. */
+	for (unsigned int i = BLK_REQUESTS_MAX; i-- > 0;) {
+		blk->requests[i].next = blk->free;
+		blk->free = &blk->requests[i];
+	}
+	return 0;
+}
+
+int blk_create(struct blk **out, const struct blk_options *options, const struct guest_memory *mem,
+	       struct error *err)
+{
+	struct blk *blk = calloc(1, sizeof(*blk));
+	int ret;
+
+	if (!blk)
+		return error_set(err, ENOMEM, "%s", options->name);
+	blk->fd = -1;
+	blk->dev.ops = &blk_ops;
+	blk->dev.name = options->name;
+	blk->dev.id = VIRTIO_ID_BLOCK;
+	pthread_cond_init(&blk->idle, NULL);
+	virtio_device_init(&blk->dev, mem, blk_features(options->read_only), 1, BLK_QUEUE_SIZE);
+	blk->limits.read_only = options->read_only;
+	blk->limits.serial = blk->serial;
+	if (options->serial)
+		memcpy(blk->serial, options->serial, strnlen(options->serial, BLK_SERIAL_LEN));
+	ret = loop_init(&blk->loop);
+	if (ret < 0)
+		error_set(err, -ret, "%s: event loop", options->name);
+	else
+		ret = find_capacity(blk, options->fd, err);
+	if (ret == 0)
+		ret = requests_create(blk, err);
+	if (ret == 0)
+		ret = ring_create(blk, err);
+	if (ret < 0) {
+		blk_destroy(blk);
+		return ret;
+	}
+	fill_config(blk);
+	blk->fd = options->fd;
+	*out = blk;
+	return 0;
+}
+
+void blk_destroy(struct blk *blk)
+{
+	if (!blk)
+		return;
+	blk_stop(&blk->dev);
+	loop_del(&blk->loop, &blk->ring_watch);
+	if (blk->uring)
+		io_uring_queue_exit(&blk->ring);
+	loop_destroy(&blk->loop);
+	close_fd(&blk->fd);
+	free(blk->requests);
+	pthread_cond_destroy(&blk->idle);
+	virtio_device_destroy(&blk->dev);
+	free(blk);
+}
+
+struct virtio_device *blk_device(struct blk *blk)
+{
+	return &blk->dev;
+}
+
+struct loop *blk_loop(struct blk *blk)
+{
+	return &blk->loop;
+}

@@ -1,0 +1,65 @@
+#include "devices/guest_memory.h"
+
+#include <errno.h>
+#include <string.h>
+
+int guest_memory_add(struct guest_memory *mem, uint64_t gpa, uint64_t len, void *bytes)
+{
+	struct guest_region *region;
+
+	if (!len || !bytes || gpa + len < gpa || len > SIZE_MAX)
+		return -EINVAL;
+	for (unsigned int i = 0; i < mem->count; i++) {
+		const struct guest_region *other = &mem->regions[i];
+
+		if (gpa < other->gpa + other->len && other->gpa < gpa + len)
+			return -EINVAL;
+	}
+	if (mem->count == GUEST_MEMORY_REGIONS_MAX)
+		return -ENOSPC;
+	region = &mem->regions[mem->count++];
+	region->gpa = gpa;
+	region->len = len;
+	region->bytes = bytes;
+	return 0;
+}
+
+void *guest_memory_range(const struct guest_memory *mem, uint64_t gpa, uint64_t len)
+{
+	if (!len)
+		return NULL;
+	for (unsigned int i = 0; i < mem->count; i++) {
+		const struct guest_region *region = &mem->regions[i];
+		uint64_t offset;
+
+		if (gpa < region->gpa)
+			continue;
+		offset = gpa - region->gpa;
+		/* Subtractions only: neither sum of the guest's numbers can be trusted to fit. */
+		if (offset < region->len && len <= region->len - offset)
+			return region->bytes + offset;
+	}
+	return NULL;
+}
+
+int guest_memory_read(const struct guest_memory *mem, uint64_t gpa, void *buf, size_t len)
+{
+	const void *from = guest_memory_range(mem, gpa, len);
+
+	if (!from)
+		return -EFAULT;
+	memcpy(buf, from, len);
+	/* The compiler must not look at guest memory again for what was copied. */
+	__asm__ volatile("" ::: "memory");
+	return 0;
+}
+
+int guest_memory_write(const struct guest_memory *mem, uint64_t gpa, const void *buf, size_t len)
+{
+	void *to = guest_memory_range(mem, gpa, len);
+
+	if (!to)
+		return -EFAULT;
+	memcpy(to, buf, len);
+	return 0;
+}

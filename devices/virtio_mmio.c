@@ -1,0 +1,356 @@
+#include "devices/virtio_mmio.h"
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <linux/virtio_ring.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+#define MMIO_MAGIC     0x74726976u /* "virt" */
+#define MMIO_VERSION   2u
+#define MMIO_VENDOR_ID 0x4b4c4842u /* "BHLK" */
+
+static void raise_interrupt(void *ctx, uint32_t status_bits)
+{
+	struct virtio_mmio *mmio = ctx;
+	uint64_t one = 1;
+
+	atomic_fetch_or(&mmio->interrupt_status, status_bits);
+	/* An eventfd that is full has been signalled, so a failed write loses nothing. */
+	if (write(mmio->irq_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void needs_reset(void *ctx)
+{
+	struct virtio_mmio *mmio = ctx;
+
+	mmio->state.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	/* 2.1.2: after DRIVER_OK the driver is told. */
+	if (mmio->state.status & VIRTIO_CONFIG_S_DRIVER_OK)
+		raise_interrupt(mmio, VIRTIO_MMIO_INT_CONFIG);
+}
+
+static void kick(void *ctx, unsigned int queue)
+{
+	struct virtio_mmio *mmio = ctx;
+	uint64_t one = 1;
+
+	if (queue >= mmio->dev->queue_count)
+		return;
+	/* As above: a full eventfd is a kicked one. */
+	if (write(mmio->queue_fds[queue], &one, sizeof(one)) < 0)
+		return;
+}
+
+static void queue_notified(struct loop_watch *watch, uint32_t events)
+{
+	struct virtio_mmio_queue_watch *qw = container_of(watch, struct virtio_mmio_queue_watch,
+							  watch);
+	struct virtio_device *dev = qw->mmio->dev;
+	uint64_t count;
+
+	(void)events;
+	if (read(watch->fd, &count, sizeof(count)) < 0)
+		return;
+	pthread_mutex_lock(&dev->lock);
+	if (dev->active && !dev->broken && dev->queues[qw->queue].state.ready)
+		dev->ops->queue_kicked(dev, qw->queue);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct loop *loop,
+		     int irq_fd, struct error *err)
+{
+	memset(mmio, 0, sizeof(*mmio));
+	mmio->dev = dev;
+	mmio->loop = loop;
+	mmio->irq_fd = irq_fd;
+	for (unsigned int i = 0; i < VIRTIO_QUEUES_MAX; i++)
+		mmio->queue_fds[i] = -1;
+	dev->interrupt = raise_interrupt;
+	dev->needs_reset = needs_reset;
+	dev->kick = kick;
+	dev->transport = mmio;
+	for (unsigned int i = 0; i < dev->queue_count; i++) {
+		struct virtio_mmio_queue_watch *qw = &mmio->watches[i];
+		int ret;
+
+		qw->mmio = mmio;
+		qw->queue = i;
+		mmio->queue_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (mmio->queue_fds[i] < 0)
+			ret = -errno;
+		else
+			ret = loop_add(loop, &qw->watch, mmio->queue_fds[i], EPOLLIN,
+				       queue_notified);
+		if (ret < 0) {
+			virtio_mmio_destroy(mmio);
+			return error_set(err, -ret, "%s: watch queue %u", dev->name, i);
+		}
+	}
+	return 0;
+}
+
+void virtio_mmio_destroy(struct virtio_mmio *mmio)
+{
+	struct virtio_device *dev = mmio->dev;
+
+	/* A loop is changed by its own thread only, or when that thread is gone. */
+	if (dev->ops->stop)
+		dev->ops->stop(dev);
+	for (unsigned int i = 0; i < dev->queue_count; i++) {
+		loop_del(mmio->loop, &mmio->watches[i].watch);
+		close_fd(&mmio->queue_fds[i]);
+	}
+	dev->interrupt = NULL;
+	dev->needs_reset = NULL;
+	dev->kick = NULL;
+	dev->transport = NULL;
+}
+
+static struct virtqueue *selected_queue(struct virtio_mmio *mmio)
+{
+	uint32_t sel = mmio->state.queue_sel;
+
+	return sel < mmio->dev->queue_count ? &mmio->dev->queues[sel] : NULL;
+}
+
+static uint32_t half(uint64_t value, uint32_t sel)
+{
+	if (sel > 1)
+		return 0;
+	return (uint32_t)(value >> (32 * sel));
+}
+
+static void set_half(uint64_t *value, uint32_t sel, uint32_t bits)
+{
+	if (sel == 0)
+		*value = (*value & ~0xffffffffull) | bits;
+	else if (sel == 1)
+		*value = (*value & 0xffffffffull) | (uint64_t)bits << 32;
+}
+
+static uint32_t register_read(struct virtio_mmio *mmio, uint32_t offset)
+{
+	struct virtio_device *dev = mmio->dev;
+	struct virtqueue *vq = selected_queue(mmio);
+
+	switch (offset) {
+	case VIRTIO_MMIO_MAGIC_VALUE:
+		return MMIO_MAGIC;
+	case VIRTIO_MMIO_VERSION:
+		return MMIO_VERSION;
+	case VIRTIO_MMIO_DEVICE_ID:
+		return dev->id;
+	case VIRTIO_MMIO_VENDOR_ID:
+		return MMIO_VENDOR_ID;
+	case VIRTIO_MMIO_DEVICE_FEATURES:
+		return half(dev->features, mmio->state.device_features_sel);
+	case VIRTIO_MMIO_QUEUE_NUM_MAX:
+		return vq ? vq->max_size : 0;
+	case VIRTIO_MMIO_QUEUE_READY:
+		return vq ? vq->state.ready : 0;
+	case VIRTIO_MMIO_STATUS:
+		return mmio->state.status;
+	case VIRTIO_MMIO_CONFIG_GENERATION:
+		return mmio->state.config_generation;
+	case VIRTIO_MMIO_SHM_LEN_LOW:
+	case VIRTIO_MMIO_SHM_LEN_HIGH:
+	case VIRTIO_MMIO_SHM_BASE_LOW:
+	case VIRTIO_MMIO_SHM_BASE_HIGH:
+		return UINT32_MAX; /* 4.2.2: the answer for a region that does not exist */
+	default:
+		return 0;
+	}
+}
+
+uint64_t virtio_mmio_read(struct virtio_mmio *mmio, uint32_t offset, unsigned int len)
+{
+	struct virtio_device *dev = mmio->dev;
+	uint64_t value = 0;
+
+	if (offset == VIRTIO_MMIO_INTERRUPT_STATUS && len == 4)
+		return atomic_load(&mmio->interrupt_status);
+	if (len != 1 && len != 2 && len != 4 && len != 8)
+		return 0;
+	if (offset >= VIRTIO_MMIO_SIZE || len > VIRTIO_MMIO_SIZE - offset)
+		return 0;
+	pthread_mutex_lock(&dev->lock);
+	if (offset >= VIRTIO_MMIO_CONFIG)
+		dev->ops->config_read(dev, offset - VIRTIO_MMIO_CONFIG, &value, len);
+	else if (len == 4)
+		value = register_read(mmio, offset);
+	pthread_mutex_unlock(&dev->lock);
+	return value;
+}
+
+static void device_reset(struct virtio_mmio *mmio)
+{
+	struct virtio_device *dev = mmio->dev;
+
+	/* A reset may let go of the lock to wait for I/O; nothing else starts meanwhile. */
+	dev->active = false;
+	dev->ops->reset(dev);
+	dev->active = false;
+	dev->broken = false;
+	dev->negotiated = 0;
+	for (unsigned int i = 0; i < dev->queue_count; i++)
+		virtqueue_reset(&dev->queues[i]);
+	memset(&mmio->state, 0, sizeof(mmio->state));
+	atomic_store(&mmio->interrupt_status, 0);
+}
+
+/* 3.1.1, step 5: FEATURES_OK stays only when the device agrees. */
+static bool negotiate(struct virtio_mmio *mmio)
+{
+	struct virtio_device *dev = mmio->dev;
+	uint64_t features = mmio->state.driver_features;
+
+	if ((features & ~dev->features) || !(features & 1ull << VIRTIO_F_VERSION_1))
+		return false;
+	dev->negotiated = features;
+	return true;
+}
+
+static void activate(struct virtio_mmio *mmio)
+{
+	struct virtio_device *dev = mmio->dev;
+
+	dev->active = true;
+	dev->ops->activate(dev);
+	/* Chains that were offered, and notified, before DRIVER_OK. */
+	for (unsigned int i = 0; i < dev->queue_count; i++)
+		kick(mmio, i);
+}
+
+static void status_write(struct virtio_mmio *mmio, uint32_t value)
+{
+	uint32_t before = mmio->state.status;
+	uint32_t set = value & ~before;
+
+	if (value == 0) {
+		device_reset(mmio);
+		return;
+	}
+	/* 2.1.1: bits are only added, NEEDS_RESET and what we do not know are not the driver's. */
+	value &= VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK |
+		 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED;
+	if ((set & VIRTIO_CONFIG_S_FEATURES_OK) && !negotiate(mmio))
+		value &= ~(uint32_t)VIRTIO_CONFIG_S_FEATURES_OK;
+	/* No DRIVER_OK without features. */
+	if (!((before | value) & VIRTIO_CONFIG_S_FEATURES_OK))
+		value &= ~(uint32_t)VIRTIO_CONFIG_S_DRIVER_OK;
+	mmio->state.status = before | value;
+	if (value & ~before & VIRTIO_CONFIG_S_DRIVER_OK)
+		activate(mmio);
+}
+
+static void queue_ready_write(struct virtio_mmio *mmio, struct virtqueue *vq, uint32_t value)
+{
+	uint64_t features = mmio->dev->negotiated;
+
+	if (!(value & 1)) {
+		/* Without VIRTIO_F_RING_RESET a queue of a running device stays (4.2.2.2). */
+		if (!(mmio->state.status & VIRTIO_CONFIG_S_DRIVER_OK))
+			vq->state.ready = false;
+		return;
+	}
+	if (vq->state.ready || !(mmio->state.status & VIRTIO_CONFIG_S_FEATURES_OK))
+		return;
+	vq->state.event_idx = !!(features & 1ull << VIRTIO_RING_F_EVENT_IDX);
+	vq->state.indirect = !!(features & 1ull << VIRTIO_RING_F_INDIRECT_DESC);
+	if (virtqueue_enable(vq) < 0)
+		virtio_device_broken(mmio->dev, "queue outside of memory or of a wrong size");
+}
+
+static void queue_write(struct virtio_mmio *mmio, uint32_t offset, uint32_t value)
+{
+	struct virtqueue *vq = selected_queue(mmio);
+
+	if (!vq)
+		return;
+	if (offset == VIRTIO_MMIO_QUEUE_READY) {
+		queue_ready_write(mmio, vq, value);
+		return;
+	}
+	/* 4.2.2.2: a ready queue is not changed. */
+	if (vq->state.ready || (mmio->state.status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+	switch (offset) {
+	case VIRTIO_MMIO_QUEUE_NUM:
+		/* What does not fit must not become something that does. */
+		vq->state.size = value > vq->max_size ? 0 : (uint16_t)value;
+		break;
+	case VIRTIO_MMIO_QUEUE_DESC_LOW:
+	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
+		set_half(&vq->state.desc_gpa, offset == VIRTIO_MMIO_QUEUE_DESC_HIGH, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
+	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
+		set_half(&vq->state.avail_gpa, offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_USED_LOW:
+	case VIRTIO_MMIO_QUEUE_USED_HIGH:
+		set_half(&vq->state.used_gpa, offset == VIRTIO_MMIO_QUEUE_USED_HIGH, value);
+		break;
+	default:
+		break;
+	}
+}
+
+static void register_write(struct virtio_mmio *mmio, uint32_t offset, uint32_t value)
+{
+	switch (offset) {
+	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
+		mmio->state.device_features_sel = value;
+		break;
+	case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
+		mmio->state.driver_features_sel = value;
+		break;
+	case VIRTIO_MMIO_DRIVER_FEATURES:
+		if (!(mmio->state.status & VIRTIO_CONFIG_S_FEATURES_OK))
+			set_half(&mmio->state.driver_features, mmio->state.driver_features_sel,
+				 value);
+		break;
+	case VIRTIO_MMIO_QUEUE_SEL:
+		mmio->state.queue_sel = value;
+		break;
+	case VIRTIO_MMIO_STATUS:
+		status_write(mmio, value);
+		break;
+	default:
+		queue_write(mmio, offset, value);
+	}
+}
+
+void virtio_mmio_write(struct virtio_mmio *mmio, uint32_t offset, uint64_t value, unsigned int len)
+{
+	struct virtio_device *dev = mmio->dev;
+
+	if (len != 1 && len != 2 && len != 4 && len != 8)
+		return;
+	if (offset >= VIRTIO_MMIO_SIZE || len > VIRTIO_MMIO_SIZE - offset)
+		return;
+	if (offset < VIRTIO_MMIO_CONFIG && len != 4)
+		return;
+	/* These two need no lock, and the guest must not wait for the device's I/O here. */
+	if (offset == VIRTIO_MMIO_QUEUE_NOTIFY) {
+		if (value < dev->queue_count)
+			kick(mmio, (unsigned int)value);
+		return;
+	}
+	if (offset == VIRTIO_MMIO_INTERRUPT_ACK) {
+		atomic_fetch_and(&mmio->interrupt_status, ~(uint32_t)value);
+		return;
+	}
+	pthread_mutex_lock(&dev->lock);
+	if (offset < VIRTIO_MMIO_CONFIG)
+		register_write(mmio, offset, (uint32_t)value);
+	else if (dev->ops->config_write)
+		dev->ops->config_write(dev, offset - VIRTIO_MMIO_CONFIG, &value, len);
+	pthread_mutex_unlock(&dev->lock);
+}

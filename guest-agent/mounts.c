@@ -1,0 +1,292 @@
+#include "guest-agent/mounts.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/mount.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "common/cleanup.h"
+#include "guest-agent/copy.h"
+#include "guest-agent/path.h"
+#include "guest-agent/rootfs.h"
+#include "guest-agent/spec.h"
+
+#define BIND_KEEPS (MS_BIND | MS_REC)
+
+struct flag_name {
+	const char *name;
+	unsigned long set;
+	unsigned long clear;
+};
+
+#define ATIMES (MS_RELATIME | MS_NOATIME | MS_STRICTATIME)
+
+static const struct flag_name flag_names[] = {
+	{"async", 0, MS_SYNCHRONOUS},
+	{"atime", 0, MS_NOATIME},
+	{"bind", MS_BIND, 0},
+	{"defaults", 0, 0},
+	{"dev", 0, MS_NODEV},
+	{"diratime", 0, MS_NODIRATIME},
+	{"dirsync", MS_DIRSYNC, 0},
+	{"exec", 0, MS_NOEXEC},
+	{"iversion", MS_I_VERSION, 0},
+	{"lazytime", MS_LAZYTIME, 0},
+	{"loud", 0, MS_SILENT},
+	{"mand", MS_MANDLOCK, 0},
+	{"noatime", MS_NOATIME, ATIMES},
+	{"nodev", MS_NODEV, 0},
+	{"nodiratime", MS_NODIRATIME, 0},
+	{"noexec", MS_NOEXEC, 0},
+	{"noiversion", 0, MS_I_VERSION},
+	{"nolazytime", 0, MS_LAZYTIME},
+	{"nomand", 0, MS_MANDLOCK},
+	{"norelatime", 0, MS_RELATIME},
+	{"nostrictatime", 0, MS_STRICTATIME},
+	{"nosuid", MS_NOSUID, 0},
+	{"nosymfollow", MS_NOSYMFOLLOW, 0},
+	{"rbind", MS_BIND | MS_REC, 0},
+	{"relatime", MS_RELATIME, ATIMES},
+	{"remount", MS_REMOUNT, 0},
+	{"ro", MS_RDONLY, 0},
+	{"rw", 0, MS_RDONLY},
+	{"silent", MS_SILENT, 0},
+	{"strictatime", MS_STRICTATIME, ATIMES},
+	{"suid", 0, MS_NOSUID},
+	{"symfollow", 0, MS_NOSYMFOLLOW},
+	{"sync", MS_SYNCHRONOUS, 0},
+};
+
+static const struct flag_name propagation_names[] = {
+	{"private", MS_PRIVATE, 0},
+	{"rprivate", MS_PRIVATE | MS_REC, 0},
+	{"rshared", MS_SHARED | MS_REC, 0},
+	{"rslave", MS_SLAVE | MS_REC, 0},
+	{"runbindable", MS_UNBINDABLE | MS_REC, 0},
+	{"shared", MS_SHARED, 0},
+	{"slave", MS_SLAVE, 0},
+	{"unbindable", MS_UNBINDABLE, 0},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const struct flag_name *find(const struct flag_name *names, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(names[i].name, name))
+			return &names[i];
+	return NULL;
+}
+
+unsigned long mount_propagation(const char *name)
+{
+	const struct flag_name *found = find(propagation_names, COUNT(propagation_names), name);
+
+	return found ? found->set : 0;
+}
+
+static int option_parse(const char *option, struct mount_options *out)
+{
+	const struct flag_name *flag = find(flag_names, COUNT(flag_names), option);
+	unsigned long propagation = mount_propagation(option);
+	size_t used = strlen(out->data);
+
+	if (flag) {
+		out->flags = (out->flags & ~flag->clear) | flag->set;
+	} else if (propagation) {
+		out->propagation |= propagation;
+	} else if (!strcmp(option, "rro")) {
+		out->recursive_readonly = true;
+	} else if (!strcmp(option, "tmpcopyup")) {
+		out->copy_up = true;
+	} else if (!strcmp(option, "idmap") || !strcmp(option, "ridmap")) {
+		return -EOPNOTSUPP;
+	} else if (*option) {
+		if (used + strlen(option) + 2 > sizeof(out->data))
+			return -E2BIG;
+		if (used)
+			out->data[used++] = ',';
+		strcpy(out->data + used, option);
+	}
+	return 0;
+}
+
+int mount_options_parse(const json_t *mount, const char *where, struct mount_options *out,
+			struct error *err)
+{
+	cleanup_free const char **options = NULL;
+	int ret = spec_strings(mount, where, "options", &options, err);
+
+	memset(out, 0, sizeof(*out));
+	for (const char **option = options; ret > 0 && *option; option++) {
+		ret = option_parse(*option, out);
+		if (ret < 0)
+			return error_set(err, -ret, "%s.options: \"%s\"", where, *option);
+		ret = 1;
+	}
+	return ret < 0 ? ret : 0;
+}
+
+static int set_readonly_below(const char *target)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+
+	if (syscall(SYS_mount_setattr, AT_FDCWD, target, AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * Opens the mount point again, after a mount on it: the descriptor from before still means what is
+ * below.
+ */
+static int after_mount(int root_fd, const char *destination, const struct mount_options *options,
+		       bool remount_flags)
+{
+	cleanup_fd int fd = path_open(root_fd, destination, O_PATH);
+	char target[FD_PATH_SIZE];
+	int ret = 0;
+
+	if (fd < 0)
+		return fd;
+	path_of_fd(fd, target);
+	if (remount_flags &&
+	    mount(NULL, target, NULL, options->flags | MS_REMOUNT | MS_BIND, NULL) < 0)
+		return -errno;
+	if (options->recursive_readonly)
+		ret = set_readonly_below(target);
+	if (!ret && options->propagation && mount(NULL, target, NULL, options->propagation, NULL))
+		ret = -errno;
+	return ret;
+}
+
+/*
+ * The host's files are not here: a bind mount can only mean something that the runtime has put into
+ * the VM, below ROOTFS_SHARES. Any other source, be it there, is the agent's own.
+ */
+static int bind_source(const char *source, struct error *err)
+{
+	const size_t prefix = strlen(ROOTFS_SHARES "/");
+	int shares, fd;
+
+	if (!source || strncmp(source, ROOTFS_SHARES "/", prefix) != 0)
+		return error_say(err, ENOENT,
+				 "bind source \"%s\" is a path of the host and was not passed into "
+				 "the VM",
+				 source ? source : "");
+	shares = open(ROOTFS_SHARES, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = shares < 0 ? -errno : path_open(shares, source + prefix, O_PATH);
+	close_fd(&shares);
+	if (fd < 0)
+		return error_set(err, -fd, "bind source \"%s\"", source);
+	return fd;
+}
+
+static int mount_bind(int root_fd, const char *source, const char *destination,
+		      const struct mount_options *options, struct error *err)
+{
+	cleanup_fd int source_fd = bind_source(source, err);
+	cleanup_fd int target_fd = -1;
+	char from[FD_PATH_SIZE], to[FD_PATH_SIZE];
+	struct stat st;
+	int ret;
+
+	if (source_fd < 0)
+		return source_fd;
+	if (fstat(source_fd, &st) < 0)
+		return error_set(err, errno, "stat %s", source);
+	target_fd = S_ISDIR(st.st_mode) ? path_make_dir(root_fd, destination, err)
+					: path_make_file(root_fd, destination, err);
+	if (target_fd < 0)
+		return target_fd;
+	if (mount(path_of_fd(source_fd, from), path_of_fd(target_fd, to), NULL,
+		  options->flags & BIND_KEEPS, NULL) < 0)
+		return error_set(err, errno, "bind \"%s\"", source);
+	ret = after_mount(root_fd, destination, options, options->flags & ~BIND_KEEPS);
+	return ret < 0 ? error_set(err, -ret, "set options") : 0;
+}
+
+/* Falls back to what the agent sees: a user namespace may own no network to make a sysfs for. */
+static int mount_sysfs(const char *target, const struct mount_options *options)
+{
+	if (!mount("sysfs", target, "sysfs", options->flags, options->data))
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	return mount("/sys", target, NULL, MS_BIND | MS_REC, NULL) < 0 ? -errno : 0;
+}
+
+static int mount_fs(int root_fd, const char *type, const char *source, const char *destination,
+		    struct mount_options *options, struct error *err)
+{
+	cleanup_fd int target_fd = path_make_dir(root_fd, destination, err);
+	bool late_readonly = options->copy_up && (options->flags & MS_RDONLY);
+	char target[FD_PATH_SIZE];
+	int ret = 0;
+
+	if (target_fd < 0)
+		return target_fd;
+	path_of_fd(target_fd, target);
+	if (!strcmp(type, "sysfs"))
+		ret = mount_sysfs(target, options);
+	else if (mount(source ? source : type, target, type,
+		       late_readonly ? options->flags & ~MS_RDONLY : options->flags,
+		       options->data) < 0)
+		ret = -errno;
+	if (ret < 0)
+		return error_set(err, -ret, "mount %s", type);
+	if (options->copy_up) {
+		cleanup_fd int top = path_open(root_fd, destination, O_RDONLY | O_DIRECTORY);
+
+		ret = top < 0 ? top : copy_tree(target_fd, top);
+		if (ret < 0)
+			return error_set(err, -ret, "copy up");
+	}
+	ret = after_mount(root_fd, destination, options, late_readonly);
+	return ret < 0 ? error_set(err, -ret, "set options") : 0;
+}
+
+static int mount_one(const json_t *mount, size_t i, int root_fd, struct error *err)
+{
+	const char *type = NULL, *source = NULL, *destination = NULL;
+	struct mount_options options;
+	char where[64];
+	int ret;
+
+	snprintf(where, sizeof(where), "config.mounts[%zu]", i);
+	if ((ret = spec_string(mount, where, "type", &type, err)) < 0 ||
+	    (ret = spec_string(mount, where, "source", &source, err)) < 0 ||
+	    (ret = spec_string(mount, where, "destination", &destination, err)) < 0 ||
+	    (ret = mount_options_parse(mount, where, &options, err)) < 0)
+		return ret;
+	if (!destination)
+		return error_say(err, EINVAL, "%s.destination: is missing", where);
+	if ((options.flags & MS_BIND) || (type && !strcmp(type, "bind")))
+		ret = mount_bind(root_fd, source, destination, (options.flags |= MS_BIND, &options),
+				 err);
+	else if (!type)
+		return error_say(err, EINVAL, "%s.type: is missing", where);
+	else
+		ret = mount_fs(root_fd, strcmp(type, "cgroup") ? type : "cgroup2", source,
+			       destination, &options, err);
+	if (ret < 0)
+		return error_prefix(err, ret, "error mounting \"%s\" to rootfs at \"%s\"",
+				    source ? source : "", destination);
+	return 0;
+}
+
+int mounts_make(const json_t *config, int root_fd, struct error *err)
+{
+	const json_t *mounts = NULL, *mount;
+	int ret = spec_array(config, "config", "mounts", &mounts, err);
+
+	for (size_t i = 0; ret >= 0 && i < json_array_size(mounts); i++) {
+		ret = spec_element(mounts, "config.mounts", i, &mount, err);
+		if (ret >= 0)
+			ret = mount_one(mount, i, root_fd, err);
+	}
+	return ret < 0 ? ret : 0;
+}

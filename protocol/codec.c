@@ -1,0 +1,318 @@
+#include "protocol/protocol.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+#define HEADER_LEN   sizeof(struct proto_header)
+#define READER_FIRST 4096u
+#define READER_MAX   (HEADER_LEN + PROTO_BODY_MAX)
+
+void proto_reader_destroy(struct proto_reader *reader)
+{
+	free(reader->buffer);
+	memset(reader, 0, sizeof(*reader));
+}
+
+static bool type_known(uint16_t type)
+{
+	switch (type) {
+	case PROTO_HELLO:
+	case PROTO_CREATE ... PROTO_STATUS:
+	case PROTO_OK:
+	case PROTO_ERROR:
+	case PROTO_EXITED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The bytes are read in place and in wire order; the copy makes alignment no concern. */
+static int header_read(const uint8_t *bytes, struct proto_header *header)
+{
+	memcpy(header, bytes, HEADER_LEN);
+	header->magic = le32toh(header->magic);
+	header->body_len = le32toh(header->body_len);
+	header->type = le16toh(header->type);
+	header->reserved = le16toh(header->reserved);
+	header->id = le32toh(header->id);
+	if (header->magic != PROTO_MAGIC || header->reserved || !type_known(header->type))
+		return -EPROTO;
+	if (header->body_len > PROTO_BODY_MAX)
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int reader_grow(struct proto_reader *reader, size_t size)
+{
+	uint8_t *buffer;
+
+	if (size <= reader->size)
+		return 0;
+	buffer = realloc(reader->buffer, size);
+	if (!buffer)
+		return -ENOMEM;
+	reader->buffer = buffer;
+	reader->size = size;
+	return 0;
+}
+
+/*
+ * Frames are handed out in place. What was handed out is dropped only when bytes are added: moving
+ * the rest after each frame would let a peer of many small frames cost us quadratic time.
+ */
+static void reader_drop_taken(struct proto_reader *reader)
+{
+	if (!reader->taken)
+		return;
+	reader->used -= reader->taken;
+	memmove(reader->buffer, reader->buffer + reader->taken, reader->used);
+	reader->taken = 0;
+}
+
+/* Makes room behind what is there: as much as the frame under way needs, when that is known. */
+static int reader_make_room(struct proto_reader *reader)
+{
+	size_t want = READER_FIRST;
+	struct proto_header header;
+
+	reader_drop_taken(reader);
+	if (reader->used >= HEADER_LEN) {
+		int ret = header_read(reader->buffer, &header);
+
+		if (ret < 0)
+			return ret;
+		want = HEADER_LEN + header.body_len;
+		/* A whole frame is waiting already: the caller has not taken it, take one more. */
+		if (want <= reader->used)
+			want = reader->used + READER_FIRST;
+	}
+	return reader_grow(reader, want);
+}
+
+int proto_reader_fill(struct proto_reader *reader, int fd)
+{
+	int ret = reader_make_room(reader);
+	ssize_t len;
+
+	if (ret < 0)
+		return ret;
+	do
+		len = read(fd, reader->buffer + reader->used, reader->size - reader->used);
+	while (len < 0 && errno == EINTR);
+	if (len < 0)
+		return -errno;
+	reader->used += (size_t)len;
+	return len > 0;
+}
+
+int proto_reader_feed(struct proto_reader *reader, const void *bytes, size_t len)
+{
+	int ret;
+
+	reader_drop_taken(reader);
+	if (!len)
+		return 0;
+	if (len > SIZE_MAX - reader->used)
+		return -ENOMEM;
+	ret = reader_grow(reader, reader->used + len);
+	if (ret < 0)
+		return ret;
+	memcpy(reader->buffer + reader->used, bytes, len);
+	reader->used += len;
+	return 0;
+}
+
+int proto_reader_next(struct proto_reader *reader, struct proto_frame *frame)
+{
+	size_t left = reader->used - reader->taken;
+	const uint8_t *at;
+	struct proto_header header;
+	int ret;
+
+	if (left < HEADER_LEN)
+		return 0;
+	at = reader->buffer + reader->taken;
+	ret = header_read(at, &header);
+	if (ret < 0)
+		return ret;
+	if (left - HEADER_LEN < header.body_len)
+		return 0;
+	frame->type = header.type;
+	frame->id = header.id;
+	frame->body = at + HEADER_LEN;
+	frame->body_len = header.body_len;
+	reader->taken += HEADER_LEN + header.body_len;
+	return 1;
+}
+
+ssize_t proto_frame_make(uint8_t **out, enum proto_type type, uint32_t id, const void *body,
+			 size_t body_len)
+{
+	struct proto_header header = {
+		.magic = htole32(PROTO_MAGIC),
+		.body_len = htole32((uint32_t)body_len),
+		.type = htole16((uint16_t)type),
+		.id = htole32(id),
+	};
+
+	if (body_len > PROTO_BODY_MAX)
+		return -EMSGSIZE;
+	*out = malloc(HEADER_LEN + body_len);
+	if (!*out)
+		return -ENOMEM;
+	memcpy(*out, &header, HEADER_LEN);
+	if (body_len)
+		memcpy(*out + HEADER_LEN, body, body_len);
+	return (ssize_t)(HEADER_LEN + body_len);
+}
+
+int proto_send(int fd, enum proto_type type, uint32_t id, const void *body, size_t body_len)
+{
+	cleanup_free uint8_t *frame = NULL;
+	ssize_t len = proto_frame_make(&frame, type, id, body, body_len);
+	size_t sent = 0;
+
+	if (len < 0)
+		return (int)len;
+	while (sent < (size_t)len) {
+		ssize_t n = send(fd, frame + sent, (size_t)len - sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			sent += (size_t)n;
+	}
+	return 0;
+}
+
+int proto_send_error(int fd, uint32_t id, int code, const char *text)
+{
+	struct {
+		struct proto_error error;
+		char text[PROTO_TEXT_MAX];
+	} __attribute__((packed)) body;
+	size_t len = strnlen(text, PROTO_TEXT_MAX);
+
+	body.error.code = htole32((uint32_t)code);
+	memcpy(body.text, text, len);
+	return proto_send(fd, PROTO_ERROR, id, &body, sizeof(body.error) + len);
+}
+
+/* Bodies. Each has exactly its struct's size: a longer one is from a peer we do not understand. */
+static int body_copy(const struct proto_frame *frame, void *out, size_t len)
+{
+	if (frame->body_len != len)
+		return -EPROTO;
+	memcpy(out, frame->body, len);
+	return 0;
+}
+
+int proto_decode_hello(const struct proto_frame *frame, struct proto_hello *out)
+{
+	if (body_copy(frame, out, sizeof(*out)) < 0)
+		return -EPROTO;
+	out->version = le32toh(out->version);
+	out->uptime_ns = le64toh(out->uptime_ns);
+	return out->reserved ? -EPROTO : 0;
+}
+
+int proto_decode_process(const struct proto_frame *frame, struct proto_process *out)
+{
+	struct proto_process body;
+
+	if (body_copy(frame, &body, sizeof(body)) < 0)
+		return -EPROTO;
+	out->process = le32toh(body.process);
+	return out->process < PROTO_PROCESS_MAX ? 0 : -EPROTO;
+}
+
+int proto_decode_signal(const struct proto_frame *frame, struct proto_signal *out)
+{
+	if (body_copy(frame, out, sizeof(*out)) < 0)
+		return -EPROTO;
+	out->process = le32toh(out->process);
+	out->signal = le32toh(out->signal);
+	out->flags = le32toh(out->flags);
+	if (out->process >= PROTO_PROCESS_MAX || out->signal < 1 || out->signal > 64 ||
+	    (out->flags & ~PROTO_SIGNAL_ALL))
+		return -EPROTO;
+	return 0;
+}
+
+int proto_decode_resize(const struct proto_frame *frame, struct proto_resize *out)
+{
+	if (body_copy(frame, out, sizeof(*out)) < 0)
+		return -EPROTO;
+	out->process = le32toh(out->process);
+	out->rows = le16toh(out->rows);
+	out->columns = le16toh(out->columns);
+	return out->process < PROTO_PROCESS_MAX ? 0 : -EPROTO;
+}
+
+int proto_decode_exited(const struct proto_frame *frame, struct proto_exited *out)
+{
+	if (body_copy(frame, out, sizeof(*out)) < 0)
+		return -EPROTO;
+	out->process = le32toh(out->process);
+	out->status = le32toh(out->status);
+	/* Only what ended may be said to have ended: stopped and continued have other bits. */
+	if (out->process >= PROTO_PROCESS_MAX || (out->status & ~0xffffu))
+		return -EPROTO;
+	if (WIFEXITED((int)out->status))
+		return 0;
+	return WIFSIGNALED((int)out->status) && WTERMSIG((int)out->status) <= 64 &&
+			       !(out->status & 0xff00)
+		       ? 0
+		       : -EPROTO;
+}
+
+int proto_decode_status(const struct proto_frame *frame, struct proto_status *out)
+{
+	if (body_copy(frame, out, sizeof(*out)) < 0)
+		return -EPROTO;
+	out->state = le32toh(out->state);
+	out->exit_status = le32toh(out->exit_status);
+	out->vmm_started_ns = le64toh(out->vmm_started_ns);
+	out->vm_created_ns = le64toh(out->vm_created_ns);
+	out->kernel_entered_ns = le64toh(out->kernel_entered_ns);
+	out->agent_ready_ns = le64toh(out->agent_ready_ns);
+	out->created_ns = le64toh(out->created_ns);
+	out->started_ns = le64toh(out->started_ns);
+	if (out->state < PROTO_STATE_CREATING || out->state > PROTO_STATE_STOPPED)
+		return -EPROTO;
+	return 0;
+}
+
+int proto_decode_error(const struct proto_frame *frame, int *code, char *text, size_t text_size)
+{
+	struct proto_error body;
+	size_t len;
+
+	if (frame->body_len < sizeof(body) || frame->body_len > sizeof(body) + PROTO_TEXT_MAX ||
+	    !text_size)
+		return -EPROTO;
+	memcpy(&body, frame->body, sizeof(body));
+	body.code = le32toh(body.code);
+	if (!body.code || body.code > 4095)
+		return -EPROTO;
+	*code = (int)body.code;
+	len = frame->body_len - sizeof(body);
+	if (len > text_size - 1)
+		len = text_size - 1;
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = frame->body[sizeof(body) + i];
+		bool plain = (c >= 0x20 && c != 0x7f) || c == '\n' || c == '\t';
+
+		text[i] = plain ? (char)c : '?';
+	}
+	text[len] = '\0';
+	return 0;
+}

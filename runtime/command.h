@@ -1,0 +1,36 @@
+/* The commands of the command line, one file each, and what they share. */
+#ifndef RUNTIME_COMMAND_H
+#define RUNTIME_COMMAND_H
+
+#include "common/error.h"
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BULKHEAD_VERSION "0.1.0"
+#define OCI_VERSION	 "1.0.2"
+
+struct globals {
+	char *root; /* absolute; states live here */
+	int log_fd; /* for the VMM to append to */
+	bool log_json;
+	bool debug;
+	uint64_t started_ns; /* CLOCK_MONOTONIC at main() */
+};
+
+/*
+ * A command gets argv[0] = "bulkhead NAME". It returns the exit code, or a negative errno with err
+ * filled in, which main reports.
+ */
+typedef int command_fn(struct globals *globals, int argc, char **argv, struct error *err);
+
+command_fn cmd_check, cmd_create, cmd_delete, cmd_features, cmd_kill, cmd_list, cmd_run, cmd_spec,
+	cmd_start, cmd_state;
+
+/* For a command whose only positional argument is the container's id. */
+error_t command_take_id(const char **id, int key, char *arg, struct argp_state *state);
+
+uint64_t monotonic_ns(void);
+
+#endif

@@ -1,0 +1,401 @@
+/* What a config.json may look like, as data: a type for each field the runtime or the agent reads.
+ */
+#include "runtime/spec_check.h"
+#include "runtime/bundle.h"
+
+#include "common/cleanup.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FIELD_MAX 256
+
+enum type { OBJECT, ARRAY, STRING, UINT, INT, BOOL };
+
+static const char *const wanted[] = {
+	"an object",  "an array",      "a string", "an integer that is not negative",
+	"an integer", "true or false",
+};
+
+#define REQUIRED 1
+
+/*
+ * In a path, [] stands for every item of an array and {} for every member of an object. A parent
+ * stands before its children. Required holds where the parent is there.
+ */
+static const struct rule {
+	const char *path;
+	enum type type;
+	int required;
+} rules[] = {
+	{"ociVersion", STRING, REQUIRED},
+	{"hostname", STRING, 0},
+	{"domainname", STRING, 0},
+	{"annotations", OBJECT, 0},
+	{"annotations{}", STRING, 0},
+	{"root", OBJECT, REQUIRED},
+	{"root.path", STRING, REQUIRED},
+	{"root.readonly", BOOL, 0},
+	{"process", OBJECT, REQUIRED},
+	{"process.terminal", BOOL, 0},
+	{"process.consoleSize", OBJECT, 0},
+	{"process.consoleSize.height", UINT, REQUIRED},
+	{"process.consoleSize.width", UINT, REQUIRED},
+	{"process.user", OBJECT, 0},
+	{"process.user.uid", UINT, 0},
+	{"process.user.gid", UINT, 0},
+	{"process.user.umask", UINT, 0},
+	{"process.user.additionalGids", ARRAY, 0},
+	{"process.user.additionalGids[]", UINT, 0},
+	{"process.args", ARRAY, REQUIRED},
+	{"process.args[]", STRING, 0},
+	{"process.env", ARRAY, 0},
+	{"process.env[]", STRING, 0},
+	{"process.cwd", STRING, REQUIRED},
+	{"process.noNewPrivileges", BOOL, 0},
+	{"process.oomScoreAdj", INT, 0},
+	{"process.apparmorProfile", STRING, 0},
+	{"process.selinuxLabel", STRING, 0},
+	{"process.capabilities", OBJECT, 0},
+	{"process.capabilities.bounding", ARRAY, 0},
+	{"process.capabilities.bounding[]", STRING, 0},
+	{"process.capabilities.effective", ARRAY, 0},
+	{"process.capabilities.effective[]", STRING, 0},
+	{"process.capabilities.inheritable", ARRAY, 0},
+	{"process.capabilities.inheritable[]", STRING, 0},
+	{"process.capabilities.permitted", ARRAY, 0},
+	{"process.capabilities.permitted[]", STRING, 0},
+	{"process.capabilities.ambient", ARRAY, 0},
+	{"process.capabilities.ambient[]", STRING, 0},
+	{"process.rlimits", ARRAY, 0},
+	{"process.rlimits[]", OBJECT, 0},
+	{"process.rlimits[].type", STRING, REQUIRED},
+	{"process.rlimits[].hard", UINT, REQUIRED},
+	{"process.rlimits[].soft", UINT, REQUIRED},
+	{"mounts", ARRAY, 0},
+	{"mounts[]", OBJECT, 0},
+	{"mounts[].destination", STRING, REQUIRED},
+	{"mounts[].type", STRING, 0},
+	{"mounts[].source", STRING, 0},
+	{"mounts[].options", ARRAY, 0},
+	{"mounts[].options[]", STRING, 0},
+	{"hooks", OBJECT, 0},
+	{"hooks{}", ARRAY, 0},
+	{"linux", OBJECT, 0},
+	{"linux.namespaces", ARRAY, 0},
+	{"linux.namespaces[]", OBJECT, 0},
+	{"linux.namespaces[].type", STRING, REQUIRED},
+	{"linux.namespaces[].path", STRING, 0},
+	{"linux.uidMappings", ARRAY, 0},
+	{"linux.uidMappings[]", OBJECT, 0},
+	{"linux.gidMappings", ARRAY, 0},
+	{"linux.gidMappings[]", OBJECT, 0},
+	{"linux.devices", ARRAY, 0},
+	{"linux.devices[]", OBJECT, 0},
+	{"linux.devices[].type", STRING, REQUIRED},
+	{"linux.devices[].path", STRING, REQUIRED},
+	{"linux.devices[].major", INT, 0},
+	{"linux.devices[].minor", INT, 0},
+	{"linux.devices[].fileMode", UINT, 0},
+	{"linux.devices[].uid", UINT, 0},
+	{"linux.devices[].gid", UINT, 0},
+	{"linux.cgroupsPath", STRING, 0},
+	{"linux.rootfsPropagation", STRING, 0},
+	{"linux.mountLabel", STRING, 0},
+	{"linux.maskedPaths", ARRAY, 0},
+	{"linux.maskedPaths[]", STRING, 0},
+	{"linux.readonlyPaths", ARRAY, 0},
+	{"linux.readonlyPaths[]", STRING, 0},
+	{"linux.sysctl", OBJECT, 0},
+	{"linux.sysctl{}", STRING, 0},
+	{"linux.resources", OBJECT, 0},
+	{"linux.resources.devices", ARRAY, 0},
+	{"linux.resources.devices[]", OBJECT, 0},
+	{"linux.resources.memory", OBJECT, 0},
+	{"linux.resources.memory.limit", INT, 0},
+	{"linux.resources.memory.reservation", INT, 0},
+	{"linux.resources.memory.swap", INT, 0},
+	{"linux.resources.cpu", OBJECT, 0},
+	{"linux.resources.cpu.shares", UINT, 0},
+	{"linux.resources.cpu.quota", INT, 0},
+	{"linux.resources.cpu.period", UINT, 0},
+	{"linux.resources.cpu.cpus", STRING, 0},
+	{"linux.resources.cpu.mems", STRING, 0},
+	{"linux.resources.pids", OBJECT, 0},
+	{"linux.resources.pids.limit", INT, 0},
+	{"linux.seccomp", OBJECT, 0},
+	{"linux.seccomp.defaultAction", STRING, REQUIRED},
+	{"linux.seccomp.defaultErrnoRet", UINT, 0},
+	{"linux.seccomp.architectures", ARRAY, 0},
+	{"linux.seccomp.architectures[]", STRING, 0},
+	{"linux.seccomp.flags", ARRAY, 0},
+	{"linux.seccomp.flags[]", STRING, 0},
+	{"linux.seccomp.syscalls", ARRAY, 0},
+	{"linux.seccomp.syscalls[]", OBJECT, 0},
+	{"linux.seccomp.syscalls[].names", ARRAY, REQUIRED},
+	{"linux.seccomp.syscalls[].names[]", STRING, 0},
+	{"linux.seccomp.syscalls[].action", STRING, REQUIRED},
+	{"linux.seccomp.syscalls[].errnoRet", UINT, 0},
+	{"linux.seccomp.syscalls[].args", ARRAY, 0},
+	{"linux.seccomp.syscalls[].args[]", OBJECT, 0},
+	{"linux.seccomp.syscalls[].args[].index", UINT, REQUIRED},
+	{"linux.seccomp.syscalls[].args[].value", UINT, REQUIRED},
+	{"linux.seccomp.syscalls[].args[].valueTwo", UINT, 0},
+	{"linux.seccomp.syscalls[].args[].op", STRING, REQUIRED},
+};
+
+static const char *type_name(const json_t *value)
+{
+	switch (json_typeof(value)) {
+	case JSON_OBJECT:
+		return "an object";
+	case JSON_ARRAY:
+		return "an array";
+	case JSON_STRING:
+		return "a string";
+	case JSON_INTEGER:
+		return "an integer";
+	case JSON_REAL:
+		return "a number with a fraction or beyond 64 bits";
+	case JSON_NULL:
+		return "null";
+	default:
+		return "true or false";
+	}
+}
+
+/*
+ * JSON has one kind of number. What does not fit in jansson's signed 64 bits (an rlimit of 2^64-1)
+ * comes as a real, and is a valid unsigned integer all the same.
+ */
+static bool is_whole(const json_t *value)
+{
+	double real = json_real_value(value);
+
+	return json_is_real(value) && real >= 9.2e18 && real <= 18446744073709551616.0;
+}
+
+static bool has_type(const json_t *value, enum type type)
+{
+	switch (type) {
+	case OBJECT:
+		return json_is_object(value);
+	case ARRAY:
+		return json_is_array(value);
+	case STRING:
+		return json_is_string(value);
+	case UINT:
+		return (json_is_integer(value) && json_integer_value(value) >= 0) ||
+		       is_whole(value);
+	case INT:
+		return json_is_integer(value);
+	default:
+		return json_is_boolean(value);
+	}
+}
+
+static int check_rule(json_t *value, const char *path, const struct rule *rule, char *field,
+		      size_t used, struct error *err);
+
+static int check_items(json_t *value, const char *path, const struct rule *rule, char *field,
+		       size_t used, struct error *err)
+{
+	const char *key;
+	json_t *item;
+	size_t i;
+	int ret = 0;
+
+	if (*path == '[') {
+		json_array_foreach (value, i, item) {
+			size_t n = (size_t)snprintf(field + used, FIELD_MAX - used, "[%zu]", i);
+
+			ret = check_rule(item, path + 2, rule, field, used + n, err);
+			if (ret < 0)
+				return ret;
+		}
+		return 0;
+	}
+	json_object_foreach (value, key, item) {
+		size_t n = (size_t)snprintf(field + used, FIELD_MAX - used, ".%.100s", key);
+
+		ret = check_rule(item, path + 2, rule, field, used + n, err);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+/* Goes down path from value; field holds the path so far, with numbers, used bytes of it. */
+static int check_rule(json_t *value, const char *path, const struct rule *rule, char *field,
+		      size_t used, struct error *err)
+{
+	char name[64];
+	size_t len;
+	json_t *child;
+
+	field[used] = '\0';
+	if (!*path) {
+		if (has_type(value, rule->type))
+			return 0;
+		return error_say(err, EINVAL, "%s: must be %s, is %s", field, wanted[rule->type],
+				 type_name(value));
+	}
+	if (*path == '[' || *path == '{')
+		return check_items(value, path, rule, field, used, err);
+	path += *path == '.';
+	len = strcspn(path, ".[{");
+	snprintf(name, sizeof(name), "%.*s", (int)len, path);
+	used += (size_t)snprintf(field + used, FIELD_MAX - used, "%s%s", used ? "." : "", name);
+	child = json_object_get(value, name);
+	/* Go writes null for an empty slice or pointer: the same as absent. */
+	if (child && !json_is_null(child))
+		return check_rule(child, path + len, rule, field, used, err);
+	if (rule->required && !path[len] && !json_is_null(value))
+		return error_say(err, EINVAL, "%s: is missing", field);
+	return 0;
+}
+
+static int check_types(json_t *config, struct error *err)
+{
+	if (!json_is_object(config))
+		return error_say(err, EINVAL, "must be an object, is %s", type_name(config));
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		char field[FIELD_MAX + 128];
+		int ret = check_rule(config, rules[i].path, &rules[i], field, 0, err);
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static int check_version(json_t *config, struct error *err)
+{
+	const char *version = json_string_value(json_object_get(config, "ociVersion"));
+	unsigned int major, minor;
+
+	if (sscanf(version, "%u.%u", &major, &minor) != 2)
+		return error_say(err, EINVAL, "ociVersion: \"%s\" is not a version", version);
+	if (major != 1)
+		return error_say(err, EINVAL, "ociVersion: %s is not supported, only 1.x is",
+				 version);
+	return 0;
+}
+
+static int check_process(json_t *config, struct error *err)
+{
+	json_t *process = json_object_get(config, "process");
+	json_t *args = json_object_get(process, "args");
+	const char *cwd = json_string_value(json_object_get(process, "cwd"));
+
+	if (json_array_size(args) == 0)
+		return error_say(err, EINVAL, "process.args: must not be empty");
+	if (*cwd != '/')
+		return error_say(err, EINVAL, "process.cwd: \"%s\" is not an absolute path", cwd);
+	return 0;
+}
+
+static bool is_bind(json_t *mount)
+{
+	const char *type = json_string_value(json_object_get(mount, "type"));
+	json_t *option;
+	size_t i;
+
+	if (type && !strcmp(type, "bind"))
+		return true;
+	json_array_foreach (json_object_get(mount, "options"), i, option) {
+		const char *text = json_string_value(option);
+
+		if (!strcmp(text, "bind") || !strcmp(text, "rbind"))
+			return true;
+	}
+	return false;
+}
+
+static int check_mounts(json_t *config, struct error *err)
+{
+	json_t *mount;
+	size_t i;
+
+	json_array_foreach (json_object_get(config, "mounts"), i, mount) {
+		const char *to = json_string_value(json_object_get(mount, "destination"));
+		const char *from = json_string_value(json_object_get(mount, "source"));
+
+		if (*to != '/')
+			return error_say(err, EINVAL,
+					 "mounts[%zu].destination: \"%s\" is not an absolute path",
+					 i, to);
+		if (is_bind(mount))
+			return error_say(err, ENOTSUP,
+					 "mounts[%zu]: bind mount of %s on %s: bind mounts are not "
+					 "supported yet",
+					 i, from ? from : "?", to);
+	}
+	return 0;
+}
+
+/* The network namespace is the host's side of the VM; the others live in the guest's kernel. */
+static int check_namespaces(json_t *config, struct error *err)
+{
+	json_t *namespace;
+	size_t i;
+
+	json_array_foreach (json_at(config, "linux", "namespaces", NULL), i, namespace) {
+		const char *type = json_string_value(json_object_get(namespace, "type"));
+		const char *path = json_string_value(json_object_get(namespace, "path"));
+
+		if (path && *path && strcmp(type, "network") != 0)
+			return error_say(err, ENOTSUP,
+					 "linux.namespaces[%zu].path: a container in a VM cannot "
+					 "join the %s namespace %s",
+					 i, type, path);
+	}
+	return 0;
+}
+
+static int check_hooks(json_t *config, struct error *err)
+{
+	const char *name;
+	json_t *list;
+
+	json_object_foreach (json_object_get(config, "hooks"), name, list) {
+		if (json_array_size(list) > 0)
+			return error_say(err, ENOTSUP, "hooks.%s: hooks are not supported yet",
+					 name);
+	}
+	return 0;
+}
+
+static int check_linux(json_t *config, struct error *err)
+{
+	json_t *linux_ = json_object_get(config, "linux");
+
+	if (json_object_get(linux_, "intelRdt"))
+		return error_say(err, ENOTSUP, "linux.intelRdt: is not supported");
+	if (json_string_length(json_at(config, "process", "selinuxLabel", NULL)) > 0)
+		return error_say(err, ENOTSUP,
+				 "process.selinuxLabel: the guest's kernel has no SELinux");
+	if (json_string_length(json_at(config, "process", "apparmorProfile", NULL)) > 0)
+		return error_say(err, ENOTSUP,
+				 "process.apparmorProfile: the guest's kernel has no AppArmor");
+	if (json_object_get(config, "windows") || json_object_get(config, "solaris"))
+		return error_say(err, ENOTSUP, "only Linux containers are supported");
+	return 0;
+}
+
+int spec_check(json_t *config, struct error *err)
+{
+	static int (*const checks[])(json_t *, struct error *) = {
+		check_types,	  check_version, check_process, check_mounts,
+		check_namespaces, check_hooks,	 check_linux,
+	};
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+		int ret = checks[i](config, err);
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}

@@ -1,0 +1,15 @@
+/* Checks a config.json before anything is made of it. */
+#ifndef RUNTIME_SPEC_CHECK_H
+#define RUNTIME_SPEC_CHECK_H
+
+#include "common/error.h"
+
+#include <jansson.h>
+
+/*
+ * Types, required fields, the version, and what bulkhead refuses. The message names the field:
+ * "process.args[0]: must be a string, is an integer".
+ */
+int spec_check(json_t *config, struct error *err);
+
+#endif

@@ -1,0 +1,347 @@
+#include "runtime/state.h"
+#include "runtime/command.h"
+#include "runtime/control_client.h"
+#include "runtime/file.h"
+
+#include "common/cleanup.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define STATE_FILE     "state.json"
+#define STATE_FILE_MAX (16u << 20)
+#define STATUS_LIMIT   2000  /* ms */
+#define KILL_LIMIT     10000 /* ms */
+
+int state_check_id(const char *id, struct error *err)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789_+-.";
+
+	if (!*id)
+		return error_say(err, EINVAL, "container id cannot be empty");
+	if (id[strspn(id, allowed)] || !strcmp(id, ".") || !strcmp(id, ".."))
+		return error_say(
+			err, EINVAL,
+			"container id \"%s\" is invalid: it may have letters, digits and _+-.", id);
+	if (strlen(id) > NAME_MAX)
+		return error_say(err, EINVAL, "container id is longer than %d bytes", NAME_MAX);
+	return 0;
+}
+
+void state_destroy(struct state *state)
+{
+	close_fd(&state->dir_fd);
+	close_fd(&state->root_fd);
+	json_decref(state->doc);
+	state->doc = NULL;
+	free(take_ptr(state->id));
+}
+
+static int open_root(struct state *state, const char *root, const char *id, struct error *err)
+{
+	int ret = state_check_id(id, err);
+
+	if (ret < 0)
+		return ret;
+	state->id = strdup(id);
+	if (!state->id)
+		return error_set(err, ENOMEM, "container %s", id);
+	state->root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (state->root_fd < 0)
+		return error_set(err, errno, "open %s", root);
+	return 0;
+}
+
+static int open_folder(struct state *state, struct error *err)
+{
+	state->dir_fd = openat(state->root_fd, state->id,
+			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (state->dir_fd < 0 && errno == ENOENT)
+		return error_say(err, ENOENT, "container does not exist");
+	if (state->dir_fd < 0)
+		return error_set(err, errno, "open the state of container %s", state->id);
+	return 0;
+}
+
+/* The folder may have been removed, and even made anew, while its lock was waited for. */
+static int lock_folder(struct state *state, struct error *err)
+{
+	struct stat st, named;
+
+	while (flock(state->dir_fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return error_set(err, errno, "lock container %s", state->id);
+	if (fstat(state->dir_fd, &st) < 0 ||
+	    fstatat(state->root_fd, state->id, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    st.st_ino != named.st_ino || st.st_dev != named.st_dev)
+		return error_say(err, ENOENT, "container does not exist");
+	return 0;
+}
+
+int state_create(struct state *state, const char *root, const char *id, struct error *err)
+{
+	int ret = open_root(state, root, id, err);
+
+	if (ret < 0)
+		return ret;
+	if (mkdirat(state->root_fd, id, 0711) < 0) {
+		if (errno == EEXIST)
+			return error_say(err, EEXIST, "container with id exists: %s", id);
+		return error_set(err, errno, "make %s/%s", root, id);
+	}
+	ret = open_folder(state, err);
+	if (ret == 0)
+		ret = lock_folder(state, err);
+	if (ret < 0)
+		return ret;
+	state->doc = json_object();
+	return state->doc ? 0 : error_set(err, ENOMEM, "container %s", id);
+}
+
+static int load(struct state *state, struct error *err)
+{
+	cleanup_free char *text = NULL;
+	json_error_t json_error;
+	struct error ignored = {0};
+	json_t *doc;
+	ssize_t len;
+
+	len = file_read(state->dir_fd, STATE_FILE, STATE_FILE_MAX, &text, &ignored);
+	if (len == -ENOENT)
+		return error_say(err, ENOENT, "container does not exist");
+	if (len < 0)
+		return error_set(err, (int)-len, "read the state of container %s", state->id);
+	doc = json_loadb(text, (size_t)len, 0, &json_error);
+	if (!json_is_object(doc)) {
+		json_decref(doc);
+		return error_say(err, EBADMSG,
+				 "state.json of container %s is damaged: delete --force removes it",
+				 state->id);
+	}
+	json_decref(state->doc);
+	state->doc = doc;
+	state->pid = (pid_t)json_integer_value(json_object_get(doc, "pid"));
+	state->start_time = (uint64_t)json_integer_value(json_object_get(doc, "startTime"));
+	return 0;
+}
+
+int state_open_folder(struct state *state, const char *root, const char *id, struct error *err)
+{
+	struct error ignored = {0};
+	int ret = open_root(state, root, id, err);
+
+	if (ret == 0)
+		ret = open_folder(state, err);
+	if (ret == 0)
+		load(state, &ignored);
+	return ret;
+}
+
+int state_open(struct state *state, const char *root, const char *id, struct error *err)
+{
+	int ret = open_root(state, root, id, err);
+
+	if (ret == 0)
+		ret = open_folder(state, err);
+	return ret < 0 ? ret : load(state, err);
+}
+
+int state_lock(struct state *state, struct error *err)
+{
+	int ret = lock_folder(state, err);
+
+	return ret < 0 ? ret : load(state, err);
+}
+
+int state_save(struct state *state, struct error *err)
+{
+	cleanup_free char *text = json_dumps(state->doc, JSON_COMPACT);
+
+	if (!text)
+		return error_set(err, ENOMEM, "write the state of container %s", state->id);
+	return file_replace(state->dir_fd, STATE_FILE, 0600, text, strlen(text), err);
+}
+
+int state_remove(struct state *state, struct error *err)
+{
+	int list_fd = openat(state->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *dir = NULL;
+	struct dirent *entry;
+
+	if (list_fd >= 0)
+		dir = fdopendir(list_fd);
+	if (!dir) {
+		close_fd(&list_fd);
+		return error_set(err, errno, "list the state of container %s", state->id);
+	}
+	/* state.json goes last: a removal that was cut short can be repeated. */
+	while ((entry = readdir(dir)))
+		if (strcmp(entry->d_name, STATE_FILE) != 0)
+			unlinkat(state->dir_fd, entry->d_name, 0);
+	unlinkat(state->dir_fd, STATE_FILE, 0);
+	if (unlinkat(state->root_fd, state->id, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return error_set(err, errno, "remove the state of container %s", state->id);
+	return 0;
+}
+
+/* Fields 3 (state) and 22 (start time); the second field may hold spaces and parentheses. */
+static int read_stat(pid_t pid, char *letter, unsigned long long *start_time)
+{
+	char path[64], text[1024];
+	const char *at;
+	cleanup_fd int fd = -1;
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -ESRCH;
+	len = read(fd, text, sizeof(text) - 1);
+	if (len <= 0)
+		return -ESRCH;
+	text[len] = '\0';
+	at = strrchr(text, ')');
+	if (!at || sscanf(at + 1,
+			  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+			  "%*d %llu",
+			  letter, start_time) != 2)
+		return -ESRCH;
+	return 0;
+}
+
+int state_set_process(struct state *state, pid_t pid, struct error *err)
+{
+	unsigned long long start_time;
+	char letter;
+
+	if (read_stat(pid, &letter, &start_time) < 0)
+		return error_say(err, ESRCH, "bulkhead-vmm ended at once");
+	state->pid = pid;
+	state->start_time = start_time;
+	json_object_set_new(state->doc, "pid", json_integer(pid));
+	json_object_set_new(state->doc, "startTime", json_integer((json_int_t)start_time));
+	return 0;
+}
+
+void state_set_phase(struct state *state, const char *phase)
+{
+	json_object_set_new(state->doc, "phase", json_string(phase));
+}
+
+int state_open_process(const struct state *state)
+{
+	unsigned long long start_time;
+	char letter;
+	int fd;
+
+	if (state->pid <= 0)
+		return -ESRCH;
+	fd = (int)syscall(SYS_pidfd_open, state->pid, 0);
+	if (fd < 0)
+		return -ESRCH;
+	/* The descriptor is held first: what it names cannot change while the check is made. */
+	if (read_stat(state->pid, &letter, &start_time) < 0 || letter == 'Z' || letter == 'X' ||
+	    start_time != state->start_time) {
+		close(fd);
+		return -ESRCH;
+	}
+	return fd;
+}
+
+int state_wait_process(const struct state *state, int timeout_ms)
+{
+	cleanup_fd int fd = state_open_process(state);
+	struct pollfd wait = {.fd = fd, .events = POLLIN};
+	uint64_t end = monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
+
+	while (fd >= 0) {
+		uint64_t now = monotonic_ns();
+		int ret;
+
+		if (now >= end)
+			return -ETIMEDOUT;
+		ret = poll(&wait, 1, (int)((end - now) / 1000000u) + 1);
+		if (ret > 0 || (ret < 0 && errno != EINTR))
+			break;
+	}
+	return 0;
+}
+
+int state_kill_process(const struct state *state, struct error *err)
+{
+	cleanup_fd int fd = state_open_process(state);
+
+	if (fd < 0)
+		return 0;
+	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+		return error_set(err, errno, "kill the VM of container %s", state->id);
+	if (state_wait_process(state, KILL_LIMIT) < 0)
+		return error_say(err, ETIMEDOUT, "the VM of container %s (pid %d) survives SIGKILL",
+				 state->id, state->pid);
+	return 0;
+}
+
+static const char *phase_name(uint32_t phase)
+{
+	switch (phase) {
+	case PROTO_STATE_CREATING:
+		return "creating";
+	case PROTO_STATE_CREATED:
+		return "created";
+	case PROTO_STATE_RUNNING:
+		return "running";
+	default:
+		return "stopped";
+	}
+}
+
+const char *state_status(const struct state *state)
+{
+	cleanup_fd int fd = state_open_process(state);
+	struct control control = CONTROL_INIT;
+	struct proto_status status;
+	const char *phase = json_string_value(json_object_get(state->doc, "phase"));
+	int ret;
+
+	if (fd < 0)
+		return state->pid == 0 && phase ? phase : "stopped";
+	ret = control_connect(&control, state->dir_fd, NULL);
+	if (ret == 0)
+		ret = control_status(&control, &status, STATUS_LIMIT, NULL);
+	control_close(&control);
+	if (ret == 0)
+		return phase_name(status.state);
+	close_fd(&fd);
+	fd = state_open_process(state);
+	/* Alive but mute: what was last known is the best answer. */
+	return fd >= 0 && phase ? phase : "stopped";
+}
+
+json_t *state_describe(const struct state *state)
+{
+	static const char *const copied[] = {"bundle", "rootfs", "created", "owner", "annotations"};
+	const char *status = state_status(state);
+	json_t *out = json_object();
+
+	json_object_set(out, "ociVersion", json_object_get(state->doc, "ociVersion"));
+	json_object_set_new(out, "id", json_string(state->id));
+	json_object_set_new(out, "pid", json_integer(strcmp(status, "stopped") ? state->pid : 0));
+	json_object_set_new(out, "status", json_string(status));
+	for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++) {
+		json_t *value = json_object_get(state->doc, copied[i]);
+
+		if (value)
+			json_object_set(out, copied[i], value);
+	}
+	return out;
+}

@@ -1,0 +1,75 @@
+/*
+ * A container's state folder ROOT/ID: state.json, the VMM's sockets, and a lock (flock on the
+ * folder itself). state.json is replaced in one step, so reading it needs no lock.
+ */
+#ifndef RUNTIME_STATE_H
+#define RUNTIME_STATE_H
+
+#include "common/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define STATE_CONTROL_SOCKET "control.sock"
+#define STATE_VSOCK_SOCKET   "vsock.sock"
+
+struct state {
+	char *id;
+	int root_fd;
+	int dir_fd;
+	pid_t pid;	     /* the VMM; 0 while there is none */
+	uint64_t start_time; /* field 22 of its /proc/PID/stat, so that a reused pid is noticed */
+	json_t *doc;	     /* state.json */
+};
+
+/* runc's rule for ids. */
+int state_check_id(const char *id, struct error *err);
+
+/* Makes the folder and locks it. Fails when the id is taken. */
+int state_create(struct state *state, const char *root, const char *id, struct error *err);
+
+/* Opens and reads an existing state; -ENOENT with runc's message when there is none. */
+int state_open(struct state *state, const char *root, const char *id, struct error *err);
+
+/* The same for a folder that may lack state.json, because its creator was killed. */
+int state_open_folder(struct state *state, const char *root, const char *id, struct error *err);
+
+/* Waits for the lock and reads the state again; -ENOENT when the container went away meanwhile. */
+int state_lock(struct state *state, struct error *err);
+
+int state_save(struct state *state, struct error *err);
+
+/* Removes the folder and everything in it. The lock must be held. */
+int state_remove(struct state *state, struct error *err);
+
+void state_destroy(struct state *state);
+#define cleanup_state __attribute__((cleanup(state_destroy)))
+#define STATE_INIT                          \
+	{                                   \
+		.root_fd = -1, .dir_fd = -1 \
+	}
+
+/* Remembers the VMM's pid and start time. */
+int state_set_process(struct state *state, pid_t pid, struct error *err);
+void state_set_phase(struct state *state, const char *phase);
+
+/*
+ * A pidfd of the VMM, or -ESRCH when it has ended (a zombie has), or is another process by now.
+ */
+int state_open_process(const struct state *state);
+
+/* Waits up to timeout_ms for the VMM to end. Returns 0 or -ETIMEDOUT. */
+int state_wait_process(const struct state *state, int timeout_ms);
+
+/* SIGKILL to the VMM, and waits for its end. */
+int state_kill_process(const struct state *state, struct error *err);
+
+/* "creating", "created", "running" or "stopped": asks the VMM, but waits no more than 2 s. */
+const char *state_status(const struct state *state);
+
+/* What `state` and `list` print. The caller's to json_decref. */
+json_t *state_describe(const struct state *state);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * The virtual machine, put together: KVM, memory, buses, devices, vCPUs. Knows nothing of the
+ * container in it.
+ */
+#ifndef VMM_MACHINE_H
+#define VMM_MACHINE_H
+
+#include "common/error.h"
+#include "common/loop.h"
+#include "devices/vsock.h"
+#include "vmm/console_ring.h"
+#include "vmm/options.h"
+#include "vmm/vcpu.h"
+
+struct machine;
+
+/* Called on the loop, once: why the machine has stopped, and a detail for the log. */
+typedef void machine_ended_fn(void *ctx, enum machine_end why, const char *detail);
+
+struct machine_config {
+	const struct vmm_options *options; /* must outlive the machine */
+	struct loop *loop;		   /* devices without a thread of their own run here */
+	vsock_connect_fn *connect;	   /* on the loop */
+	vsock_closed_fn *closed;	   /* on the loop */
+	machine_ended_fn *ended;
+	void *ctx;
+};
+
+struct machine_marks { /* CLOCK_MONOTONIC in ns, 0 while not reached */
+	uint64_t vm_created_ns;
+	uint64_t kernel_entered_ns;
+};
+
+/*
+ * Makes the machine up to the moment before its first instruction. Disks and the vsock listener
+ * of the options are taken over.
+ */
+int machine_create(struct machine **out, const struct machine_config *config, struct error *err);
+
+/* Starts the vCPUs. */
+int machine_start(struct machine *machine, struct error *err);
+
+/* Stops the vCPUs and waits for them. Devices stay. Harmless twice. */
+void machine_stop(struct machine *machine);
+void machine_destroy(struct machine *machine);
+
+void machine_marks(const struct machine *machine, struct machine_marks *marks);
+struct console_ring *machine_console(struct machine *machine);
+
+#endif

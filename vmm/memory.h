@@ -1,0 +1,32 @@
+/*
+ * The guest's memory: one memfd, mapped once. What lies below 3 GiB starts at address 0, the rest
+ * at 4 GiB; the hole between is for devices.
+ */
+#ifndef VMM_MEMORY_H
+#define VMM_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "devices/guest_memory.h"
+#include "vmm/kvm.h"
+
+#define MEMORY_LOW_MAX	  (3ull << 30)
+#define MEMORY_HIGH_START (4ull << 30)
+
+struct vm_memory {
+	int fd;
+	uint8_t *base;
+	uint64_t size; /* bytes, all of it */
+	uint64_t low;  /* bytes below the hole */
+	struct guest_memory map;
+};
+
+int vm_memory_create(struct vm_memory *mem, uint64_t size, struct error *err);
+void vm_memory_destroy(struct vm_memory *mem);
+
+/* Shows the memory to the VM. */
+int vm_memory_attach(const struct vm_memory *mem, struct kvm *kvm, struct error *err);
+
+#endif

@@ -1,0 +1,222 @@
+#include "vmm/options.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum option_key {
+	KEY_ID = 256,
+	KEY_KERNEL,
+	KEY_INITRAMFS,
+	KEY_MEMORY,
+	KEY_CPUS,
+	KEY_DISK,
+	KEY_VSOCK_PATH,
+	KEY_VSOCK_FD,
+	KEY_CONTROL_FD,
+	KEY_PARENT_FD,
+	KEY_STDIO,
+	KEY_LOG_FD,
+	KEY_LOG_FORMAT,
+	KEY_DEBUG,
+	KEY_CMDLINE,
+	KEY_AGENT_TIMEOUT,
+	KEY_PROBE,
+};
+
+static const struct argp_option option_list[] = {
+	{"id", KEY_ID, "ID", 0, "Name of the container, for messages", 0},
+	{"kernel", KEY_KERNEL, "PATH", 0, "Uncompressed vmlinux (ELF, x86-64)", 0},
+	{"initramfs", KEY_INITRAMFS, "PATH", 0, "cpio archive with the agent as /init", 0},
+	{"memory", KEY_MEMORY, "MIB", 0, "Guest memory", 0},
+	{"cpus", KEY_CPUS, "N", 0, "Virtual CPUs", 0},
+	{"disk", KEY_DISK, "fd=N[,ro][,serial=TEXT]", 0, "A disk; vda, vdb, ... in this order", 0},
+	{"vsock-path", KEY_VSOCK_PATH, "PREFIX", 0, "Guest-to-host connections go to PREFIX_PORT",
+	 0},
+	{"vsock-fd", KEY_VSOCK_FD, "N", 0, "Listening Unix socket for CONNECT <port>", 0},
+	{"control-fd", KEY_CONTROL_FD, "N", 0, "Listening Unix socket of the control protocol", 0},
+	{"parent-fd", KEY_PARENT_FD, "N", 0, "The first control client, connected", 0},
+	{"stdio", KEY_STDIO, "A,B,C", 0, "Streams of process 0 (default 0,1,2)", 0},
+	{"log-fd", KEY_LOG_FD, "N", 0, "Where the log goes (default: stderr)", 0},
+	{"log-format", KEY_LOG_FORMAT, "text|json", 0, "Format of the log", 0},
+	{"debug", KEY_DEBUG, NULL, 0, "Log more", 0},
+	{"cmdline", KEY_CMDLINE, "TEXT", 0, "Appended to the kernel's command line", 0},
+	{"agent-timeout", KEY_AGENT_TIMEOUT, "MS", 0, "From start to the agent's HELLO (30000)", 0},
+	{"probe", KEY_PROBE, NULL, 0, "Only find out whether KVM here can run a guest kernel", 0},
+	{0},
+};
+
+static unsigned long parse_number(struct argp_state *state, const char *what, const char *text,
+				  unsigned long min, unsigned long max)
+{
+	char *end;
+	unsigned long value;
+
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || value < min || value > max) {
+		argp_failure(state, 2, 0, "%s: \"%s\" is not a number from %lu to %lu", what, text,
+			     min, max);
+		exit(2);
+	}
+	return value;
+}
+
+static int parse_fd(struct argp_state *state, const char *what, const char *text)
+{
+	int fd = (int)parse_number(state, what, text, 0, 1 << 20);
+
+	if (fcntl(fd, F_GETFD) < 0)
+		argp_failure(state, 2, errno, "%s %d", what, fd);
+	return fd;
+}
+
+static void parse_disk(struct argp_state *state, struct vmm_options *options, char *text)
+{
+	struct vmm_disk *disk = &options->disks[options->disk_count];
+	char *item;
+
+	if (options->disk_count == VMM_DISKS_MAX) {
+		argp_failure(state, 2, 0, "--disk: at most %d disks", VMM_DISKS_MAX);
+		return;
+	}
+	disk->fd = -1;
+	while ((item = strsep(&text, ",")) != NULL) {
+		if (strncmp(item, "fd=", 3) == 0)
+			disk->fd = parse_fd(state, "--disk fd", item + 3);
+		else if (strcmp(item, "ro") == 0)
+			disk->read_only = true;
+		else if (strncmp(item, "serial=", 7) == 0 && strlen(item + 7) <= BLK_SERIAL_LEN)
+			strcpy(disk->serial, item + 7);
+		else
+			argp_failure(state, 2, 0, "--disk: cannot use \"%s\"", item);
+	}
+	if (disk->fd < 0)
+		argp_failure(state, 2, 0, "--disk: fd=N is missing");
+	options->disk_count++;
+}
+
+static void parse_stdio(struct argp_state *state, struct vmm_options *options, char *text)
+{
+	for (int i = 0; i < 3; i++) {
+		char *item = strsep(&text, ",");
+
+		if (!item || (i == 2 && text)) {
+			argp_failure(state, 2, 0, "--stdio: three descriptors are needed");
+			return;
+		}
+		options->stdio[i] = parse_fd(state, "--stdio", item);
+	}
+}
+
+static void check_required(struct argp_state *state, const struct vmm_options *options)
+{
+	const char *missing = NULL;
+
+	if (options->probe)
+		return;
+	if (!options->id)
+		missing = "--id";
+	else if (!options->kernel)
+		missing = "--kernel";
+	else if (!options->memory_mib)
+		missing = "--memory";
+	else if (!options->cpus)
+		missing = "--cpus";
+	if (missing)
+		argp_failure(state, 2, 0, "%s is missing", missing);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct vmm_options *options = state->input;
+
+	switch (key) {
+	case KEY_ID:
+		options->id = arg;
+		return 0;
+	case KEY_KERNEL:
+		options->kernel = arg;
+		return 0;
+	case KEY_INITRAMFS:
+		options->initramfs = arg;
+		return 0;
+	case KEY_MEMORY:
+		options->memory_mib = parse_number(state, "--memory", arg, 1, 1ul << 24);
+		return 0;
+	case KEY_CPUS:
+		options->cpus = (unsigned int)parse_number(state, "--cpus", arg, 1, VMM_CPUS_MAX);
+		return 0;
+	case KEY_DISK:
+		parse_disk(state, options, arg);
+		return 0;
+	case KEY_VSOCK_PATH:
+		options->vsock_path = arg;
+		return 0;
+	case KEY_VSOCK_FD:
+		options->vsock_fd = parse_fd(state, "--vsock-fd", arg);
+		return 0;
+	case KEY_CONTROL_FD:
+		options->control_fd = parse_fd(state, "--control-fd", arg);
+		return 0;
+	case KEY_PARENT_FD:
+		options->parent_fd = parse_fd(state, "--parent-fd", arg);
+		return 0;
+	case KEY_STDIO:
+		parse_stdio(state, options, arg);
+		return 0;
+	case KEY_LOG_FD:
+		options->log_fd = parse_fd(state, "--log-fd", arg);
+		return 0;
+	case KEY_LOG_FORMAT:
+		options->log_json = strcmp(arg, "json") == 0;
+		if (!options->log_json && strcmp(arg, "text") != 0)
+			argp_failure(state, 2, 0, "--log-format: \"%s\" is neither text nor json",
+				     arg);
+		return 0;
+	case KEY_DEBUG:
+		options->debug = true;
+		return 0;
+	case KEY_CMDLINE:
+		options->cmdline = arg;
+		return 0;
+	case KEY_AGENT_TIMEOUT:
+		options->agent_timeout_ms = parse_number(state, "--agent-timeout", arg, 1,
+							 24ul * 3600 * 1000);
+		return 0;
+	case KEY_PROBE:
+		options->probe = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_failure(state, 2, 0, "unexpected argument \"%s\"", arg);
+		return 0;
+	case ARGP_KEY_SUCCESS:
+		check_required(state, options);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+void options_parse(struct vmm_options *options, int argc, char **argv)
+{
+	static const struct argp argp = {
+		.options = option_list,
+		.parser = parse_option,
+		.doc = "Runs one container in a VM of its own.",
+	};
+
+	*options = (struct vmm_options){
+		.vsock_fd = -1,
+		.control_fd = -1,
+		.parent_fd = -1,
+		.stdio = {0, 1, 2},
+		.log_fd = -1,
+		.agent_timeout_ms = 30000,
+	};
+	argp_err_exit_status = 2;
+	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options))
+		exit(2);
+}

@@ -1,0 +1,42 @@
+/* What the command line says (docs/interfaces.md). */
+#ifndef VMM_OPTIONS_H
+#define VMM_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "devices/blk.h"
+
+#define VMM_DISKS_MAX 16
+#define VMM_CPUS_MAX  64 /* the guest kernel's NR_CPUS */
+
+struct vmm_disk {
+	int fd;
+	bool read_only;
+	char serial[BLK_SERIAL_LEN + 1]; /* empty: none */
+};
+
+struct vmm_options {
+	const char *id;
+	const char *kernel;
+	const char *initramfs; /* NULL: none */
+	const char *cmdline;   /* appended; NULL: nothing */
+	const char *vsock_path;
+	unsigned long memory_mib;
+	unsigned int cpus;
+	struct vmm_disk disks[VMM_DISKS_MAX];
+	unsigned int disk_count;
+	int vsock_fd; /* -1: none, as below */
+	int control_fd;
+	int parent_fd;
+	int stdio[3];
+	int log_fd;
+	bool log_json;
+	bool debug;
+	bool probe;
+	unsigned long agent_timeout_ms;
+};
+
+/* Parses argv, or ends the program with one line on stderr and exit code 2. */
+void options_parse(struct vmm_options *options, int argc, char **argv);
+
+#endif

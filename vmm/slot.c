@@ -1,0 +1,60 @@
+#include "vmm/slot.h"
+
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "common/cleanup.h"
+#include "vmm/layout.h"
+
+static uint64_t slot_read(void *ctx, uint64_t offset, unsigned int len)
+{
+	struct slot *slot = ctx;
+
+	return virtio_mmio_read(&slot->mmio, (uint32_t)offset, len);
+}
+
+static void slot_write(void *ctx, uint64_t offset, uint64_t value, unsigned int len)
+{
+	struct slot *slot = ctx;
+
+	virtio_mmio_write(&slot->mmio, (uint32_t)offset, value, len);
+}
+
+int slot_init(struct slot *slot, unsigned int index, struct kvm *kvm, struct bus *bus,
+	      struct virtio_device *dev, struct loop *loop, struct error *err)
+{
+	uint64_t at = LAYOUT_VIRTIO + (uint64_t)index * LAYOUT_VIRTIO_STEP;
+	int ret;
+
+	memset(slot, 0, sizeof(*slot));
+	if (index >= LAYOUT_VIRTIO_SLOTS)
+		return error_say(err, ENOSPC, "%s: no place left for a device", dev->name);
+	slot->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (slot->irq_fd < 0)
+		return error_set(err, errno, "%s: eventfd", dev->name);
+	ret = kvm_add_irqfd(kvm, LAYOUT_IRQ_FIRST + index, slot->irq_fd, err);
+	if (ret == 0)
+		ret = virtio_mmio_init(&slot->mmio, dev, loop, slot->irq_fd, err);
+	if (ret < 0) {
+		close_fd(&slot->irq_fd);
+		return error_prefix(err, ret, "%s", dev->name);
+	}
+	slot->ready = true;
+	for (unsigned int i = 0; ret == 0 && i < dev->queue_count; i++)
+		ret = kvm_add_ioeventfd(kvm, at + VIRTIO_MMIO_QUEUE_NOTIFY, i,
+					slot->mmio.queue_fds[i], err);
+	if (ret == 0 && bus_add(bus, at, VIRTIO_MMIO_SIZE, slot_read, slot_write, slot) < 0)
+		ret = error_say(err, ENOSPC, "no place left on the bus");
+	if (ret < 0)
+		slot_destroy(slot);
+	return error_prefix(err, ret, "%s", dev->name);
+}
+
+void slot_destroy(struct slot *slot)
+{
+	if (!slot->ready)
+		return;
+	virtio_mmio_destroy(&slot->mmio);
+	close_fd(&slot->irq_fd);
+	slot->ready = false;
+}

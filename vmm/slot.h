@@ -1,0 +1,25 @@
+/* A virtio-mmio device in its place: address, interrupt line, and the eventfds KVM serves both by.
+ */
+#ifndef VMM_SLOT_H
+#define VMM_SLOT_H
+
+#include <stdbool.h>
+
+#include "common/error.h"
+#include "common/loop.h"
+#include "devices/virtio_mmio.h"
+#include "vmm/bus.h"
+#include "vmm/kvm.h"
+
+struct slot {
+	struct virtio_mmio mmio;
+	int irq_fd;
+	bool ready;
+};
+
+/* slot must stay where it is. Device and loop stay the caller's. */
+int slot_init(struct slot *slot, unsigned int index, struct kvm *kvm, struct bus *bus,
+	      struct virtio_device *dev, struct loop *loop, struct error *err);
+void slot_destroy(struct slot *slot);
+
+#endif
