@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <linux/mount.h>
 #include <string.h>
 #include <sys/mount.h>

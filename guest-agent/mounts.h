@@ -3,6 +3,7 @@
 #define GUEST_AGENT_MOUNTS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "common/error.h"
 

@@ -93,7 +93,7 @@ int rootfs_mount(const json_t *rootfs, struct error *err)
 {
 	int ret;
 
-	if (mkdir(ROOTFS_BASE, 0700) < 0 && errno != EEXIST)
+	if (mkdir(ROOTFS_BASE, 0755) < 0 && errno != EEXIST)
 		return error_set(err, errno, "mkdir " ROOTFS_BASE);
 	if (chdir(ROOTFS_BASE) < 0)
 		return error_set(err, errno, "chdir " ROOTFS_BASE);

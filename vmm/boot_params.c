@@ -9,7 +9,8 @@
 #include "common/cleanup.h"
 #include "vmm/layout.h"
 
-#define BASE_CMDLINE "console=hvc0 earlyprintk=serial,0x3f8,115200 reboot=k panic=-1 quiet"
+/* quiet comes before the early console, which else would first print all that is known by then. */
+#define BASE_CMDLINE "quiet console=hvc0 earlyprintk=serial,0x3f8,115200 reboot=k panic=-1"
 
 /* Boot protocol, "kernel_info" and below: who loaded us, "undefined", and the version spoken. */
 #define LOADER_UNDEFINED 0xff

@@ -1,0 +1,174 @@
+#include "guest-agent/devices.h"
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "guest-agent/path.h"
+#include "guest-agent/spec.h"
+
+struct node {
+	const char *path;
+	mode_t mode; /* with the type */
+	dev_t device;
+	uid_t uid;
+	gid_t gid;
+};
+
+static const struct node defaults[] = {
+	{"/dev/null", S_IFCHR | 0666, makedev(1, 3), 0, 0},
+	{"/dev/zero", S_IFCHR | 0666, makedev(1, 5), 0, 0},
+	{"/dev/full", S_IFCHR | 0666, makedev(1, 7), 0, 0},
+	{"/dev/random", S_IFCHR | 0666, makedev(1, 8), 0, 0},
+	{"/dev/urandom", S_IFCHR | 0666, makedev(1, 9), 0, 0},
+	{"/dev/tty", S_IFCHR | 0666, makedev(5, 0), 0, 0},
+};
+
+static const struct {
+	const char *target, *path;
+} links[] = {
+	{"/proc/self/fd", "/dev/fd"},	    {"/proc/self/fd/0", "/dev/stdin"},
+	{"/proc/self/fd/1", "/dev/stdout"}, {"/proc/self/fd/2", "/dev/stderr"},
+	{"/proc/kcore", "/dev/core"},
+};
+
+/* In a user namespace nobody may make nodes; the agent's own of that name does as well. */
+static int node_bind(const struct node *node, int root_fd, struct error *err)
+{
+	cleanup_fd int fd = path_make_file(root_fd, node->path, err);
+	char target[FD_PATH_SIZE];
+
+	if (fd < 0)
+		return fd;
+	if (mount(node->path, path_of_fd(fd, target), NULL, MS_BIND, NULL) < 0)
+		return error_set(err, errno, "bind %s", node->path);
+	return 0;
+}
+
+static int node_make(const struct node *node, int root_fd, struct error *err)
+{
+	char name[NAME_MAX + 1];
+	cleanup_fd int dir_fd = path_make_parent(root_fd, node->path, name, sizeof(name), err);
+
+	if (dir_fd < 0)
+		return dir_fd;
+	if (mknodat(dir_fd, name, node->mode, node->device) < 0) {
+		if (errno == EPERM)
+			return node_bind(node, root_fd, err);
+		/* The image or an engine's mount has it already. */
+		return errno == EEXIST ? 0 : error_set(err, errno, "mknod %s", node->path);
+	}
+	if (fchownat(dir_fd, name, node->uid, node->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return error_set(err, errno, "chown %s", node->path);
+	return 0;
+}
+
+static int link_make(const char *target, const char *path, int root_fd, struct error *err)
+{
+	char name[NAME_MAX + 1];
+	cleanup_fd int dir_fd = path_make_parent(root_fd, path, name, sizeof(name), err);
+
+	if (dir_fd < 0)
+		return dir_fd;
+	if (symlinkat(target, dir_fd, name) < 0 && errno != EEXIST)
+		return error_set(err, errno, "symlink %s", path);
+	return 0;
+}
+
+static int node_type(const char *type, mode_t *out)
+{
+	if (!strcmp(type, "c") || !strcmp(type, "u"))
+		*out = S_IFCHR;
+	else if (!strcmp(type, "b"))
+		*out = S_IFBLK;
+	else if (!strcmp(type, "p"))
+		*out = S_IFIFO;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int node_parse(const json_t *device, const char *where, struct node *out, struct error *err)
+{
+	long long major = 0, minor = 0, mode = 0666, uid = 0, gid = 0;
+	const char *type = "";
+	mode_t kind;
+	int ret;
+
+	if ((ret = spec_string(device, where, "path", &out->path, err)) < 0 ||
+	    (ret = spec_string(device, where, "type", &type, err)) < 0 ||
+	    (ret = spec_int(device, where, "major", -1, 4095, &major, err)) < 0 ||
+	    (ret = spec_int(device, where, "minor", -1, 1048575, &minor, err)) < 0 ||
+	    (ret = spec_int(device, where, "fileMode", 0, 0177777, &mode, err)) < 0 ||
+	    (ret = spec_int(device, where, "uid", 0, UINT32_MAX, &uid, err)) < 0 ||
+	    (ret = spec_int(device, where, "gid", 0, UINT32_MAX, &gid, err)) < 0)
+		return ret;
+	if (!out->path)
+		return error_say(err, EINVAL, "%s.path: is missing", where);
+	if (node_type(type, &kind) < 0)
+		return error_say(err, EINVAL, "%s.type: \"%s\" is not one of c, u, b, p", where,
+				 type);
+	out->mode = kind | ((mode_t)mode & 07777);
+	out->device = kind == S_IFIFO ? 0 : makedev((unsigned)major, (unsigned)minor);
+	out->uid = (uid_t)uid;
+	out->gid = (gid_t)gid;
+	return 0;
+}
+
+static int config_devices(const json_t *config, int root_fd, struct error *err)
+{
+	const json_t *linux_ = NULL, *devices = NULL, *device;
+	struct node node = {0};
+	char where[64];
+	int ret;
+
+	if ((ret = spec_object(config, "config", "linux", &linux_, err)) < 0 ||
+	    (ret = spec_array(linux_, "config.linux", "devices", &devices, err)) < 0)
+		return ret;
+	for (size_t i = 0; ret >= 0 && i < json_array_size(devices); i++) {
+		snprintf(where, sizeof(where), "config.linux.devices[%zu]", i);
+		if ((ret = spec_element(devices, "config.linux.devices", i, &device, err)) < 0 ||
+		    (ret = node_parse(device, where, &node, err)) < 0)
+			return ret;
+		ret = node_make(&node, root_fd, err);
+	}
+	return ret < 0 ? ret : 0;
+}
+
+/* /dev/ptmx must be the one of the container's own devpts, whatever the image has there. */
+static int ptmx_link(int root_fd, struct error *err)
+{
+	cleanup_fd int dir_fd = path_make_dir(root_fd, "/dev", err);
+
+	if (dir_fd < 0)
+		return dir_fd;
+	if (unlinkat(dir_fd, "ptmx", 0) < 0 && errno != ENOENT)
+		return error_set(err, errno, "remove /dev/ptmx");
+	if (symlinkat("pts/ptmx", dir_fd, "ptmx") < 0)
+		return error_set(err, errno, "symlink /dev/ptmx");
+	return 0;
+}
+
+int devices_make(const json_t *config, int root_fd, struct error *err)
+{
+	mode_t mask = umask(0);
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < sizeof(defaults) / sizeof(defaults[0]); i++)
+		ret = node_make(&defaults[i], root_fd, err);
+	if (!ret)
+		ret = config_devices(config, root_fd, err);
+	for (size_t i = 0; !ret && i < sizeof(links) / sizeof(links[0]); i++)
+		ret = link_make(links[i].target, links[i].path, root_fd, err);
+	if (!ret)
+		ret = ptmx_link(root_fd, err);
+	umask(mask);
+	return ret < 0 ? error_prefix(err, ret, "error creating device nodes") : 0;
+}
