@@ -19,6 +19,12 @@ static struct vsock_bucket *bucket_of(struct vsock *vsock, uint32_t guest_port, 
 	return &vsock->buckets[(guest_port ^ host_port * 31) % VSOCK_BUCKETS];
 }
 
+void vsock_insert(struct vsock *vsock, struct vsock_connection *c)
+{
+	LIST_INSERT_HEAD(bucket_of(vsock, c->guest_port, c->host_port), c, bucket);
+	c->in_bucket = true;
+}
+
 struct vsock_connection *vsock_find(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
 {
 	struct vsock_connection *c;
@@ -71,7 +77,7 @@ static bool send_rst(struct vsock *vsock)
 }
 
 /* Round and round the connections, a packet each, until nobody owes or the rx ring is empty. */
-static void send_owed(struct vsock *vsock)
+void vsock_flush(struct vsock *vsock)
 {
 	unsigned int budget = VSOCK_PACKETS_ROUND;
 	struct vsock_connection *c;
@@ -100,8 +106,9 @@ static void send_owed(struct vsock *vsock)
 
 static void bury_dead(struct vsock *vsock)
 {
-	struct vsock_connection *c = LIST_FIRST(&vsock->all);
+	struct vsock_connection *c = vsock->graves ? LIST_FIRST(&vsock->all) : NULL;
 
+	vsock->graves = false;
 	while (c) {
 		struct vsock_connection *next = LIST_NEXT(c, all);
 
@@ -120,7 +127,7 @@ static void tx_drain(struct vsock *vsock);
 
 static void finish_round(struct vsock *vsock)
 {
-	send_owed(vsock);
+	vsock_flush(vsock);
 	if (vsock->tx_waits && vsock->rst_count < VSOCK_RSTS_MAX)
 		tx_drain(vsock);
 	virtio_queue_interrupt(&vsock->dev, &vsock->dev.queues[VSOCK_RX]);
@@ -300,6 +307,7 @@ static void vsock_reset(struct virtio_device *dev)
 	connection_detach(c);
 	vsock->rst_count = 0;
 	vsock->tx_waits = false;
+	vsock->graves = true;
 	vsock_wake(vsock);
 }
 
@@ -375,6 +383,7 @@ void vsock_destroy(struct vsock *vsock)
 			connection_kill(c, false);
 		c->owes = 0;
 	}
+	vsock->graves = true;
 	bury_dead(vsock);
 	loop_del(vsock->loop, &vsock->wake_watch);
 	close_fd(&vsock->wake_fd);

@@ -48,7 +48,6 @@ struct vsock_connection {
 	uint32_t guest_port;
 	uint32_t host_port;
 	bool by_connect; /* accepted by the connect function: closed is to be called */
-	bool hybrid_ok;	 /* the client is to be told OK when the guest accepts */
 
 	struct stream_fd in;
 	struct stream_fd out;
@@ -101,6 +100,7 @@ struct vsock {
 	struct vsock_bucket all;
 	struct vsock_pending pending;
 	unsigned int count; /* connections in all */
+	bool graves;	    /* some of them may be free to go */
 	struct vsock_handshakes handshakes;
 	unsigned int handshake_count;
 	uint32_t next_port;
@@ -119,8 +119,11 @@ struct vsock {
 /* Around everything that the loop calls: leave sends what is owed and frees what is dead. */
 void vsock_enter(struct vsock *vsock);
 void vsock_leave(struct vsock *vsock);
+/* Sends what is owed now; frees nothing. */
+void vsock_flush(struct vsock *vsock);
 void vsock_wake(struct vsock *vsock);
 struct vsock_connection *vsock_find(struct vsock *vsock, uint32_t guest_port, uint32_t host_port);
+void vsock_insert(struct vsock *vsock, struct vsock_connection *c);
 
 enum vsock_sent { VSOCK_SENT, VSOCK_NOTHING, VSOCK_NO_BUFFER };
 

@@ -31,6 +31,9 @@ command_fn cmd_check, cmd_create, cmd_delete, cmd_features, cmd_kill, cmd_list, 
 /* For a command whose only positional argument is the container's id. */
 error_t command_take_id(const char **id, int key, char *arg, struct argp_state *state);
 
+/* Tells an error as main does: for a command whose exit code is the workload's. */
+void command_report(const struct globals *globals, struct error *err);
+
 uint64_t monotonic_ns(void);
 
 #endif

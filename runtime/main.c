@@ -152,7 +152,7 @@ uint64_t monotonic_ns(void)
  * The first line is the error; a VMM that failed to boot adds the tail of its guest's console. As
  * with runc the line goes to the log, and to stderr as plain text unless that is where the log is.
  */
-static void report(const struct globals *globals, struct error *err)
+void command_report(const struct globals *globals, struct error *err)
 {
 	char *rest = strchr(err->message, '\n');
 
@@ -242,7 +242,7 @@ int main(int argc, char **argv)
 	if (ret < 0) {
 		if (!err.code)
 			error_set(&err, -ret, "bulkhead %s", argv[a.command]);
-		report(&globals, &err);
+		command_report(&globals, &err);
 		ret = 1;
 	}
 	free(globals.root);

@@ -166,7 +166,7 @@ static int add_rule(scmp_filter_ctx ctx, json_t *rule, uint32_t default_action, 
 {
 	struct scmp_arg_cmp args[ARGS_MAX];
 	uint32_t action;
-	bool repeated;
+	bool repeated = false;
 	json_t *name;
 	size_t i;
 	int count, ret;
@@ -244,8 +244,8 @@ static int export_program(scmp_filter_ctx ctx, json_t **out, struct error *err)
 static int build(scmp_filter_ctx ctx, json_t *seccomp, uint32_t default_action, json_t **out,
 		 struct error *err)
 {
-	json_t *rule, *program;
-	uint32_t flags;
+	json_t *rule, *program = NULL;
+	uint32_t flags = 0;
 	size_t i;
 	int ret;
 

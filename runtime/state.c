@@ -73,17 +73,22 @@ static int open_folder(struct state *state, struct error *err)
 	return 0;
 }
 
-/* The folder may have been removed, and even made anew, while its lock was waited for. */
-static int lock_folder(struct state *state, struct error *err)
+/* It may have been removed, and even made anew, while its lock was waited for. */
+bool state_is_gone(const struct state *state)
 {
 	struct stat st, named;
 
+	return fstat(state->dir_fd, &st) < 0 ||
+	       fstatat(state->root_fd, state->id, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+	       st.st_ino != named.st_ino || st.st_dev != named.st_dev;
+}
+
+static int lock_folder(struct state *state, struct error *err)
+{
 	while (flock(state->dir_fd, LOCK_EX) < 0)
 		if (errno != EINTR)
 			return error_set(err, errno, "lock container %s", state->id);
-	if (fstat(state->dir_fd, &st) < 0 ||
-	    fstatat(state->root_fd, state->id, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    st.st_ino != named.st_ino || st.st_dev != named.st_dev)
+	if (state_is_gone(state))
 		return error_say(err, ENOENT, "container does not exist");
 	return 0;
 }
@@ -161,6 +166,11 @@ int state_lock(struct state *state, struct error *err)
 	int ret = lock_folder(state, err);
 
 	return ret < 0 ? ret : load(state, err);
+}
+
+void state_unlock(struct state *state)
+{
+	flock(state->dir_fd, LOCK_UN);
 }
 
 int state_save(struct state *state, struct error *err)

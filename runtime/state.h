@@ -39,6 +39,11 @@ int state_open_folder(struct state *state, const char *root, const char *id, str
 /* Waits for the lock and reads the state again; -ENOENT when the container went away meanwhile. */
 int state_lock(struct state *state, struct error *err);
 
+void state_unlock(struct state *state);
+
+/* Whether the folder that was opened is no longer the container's. */
+bool state_is_gone(const struct state *state);
+
 int state_save(struct state *state, struct error *err);
 
 /* Removes the folder and everything in it. The lock must be held. */

@@ -1,0 +1,107 @@
+#include "runtime/command.h"
+#include "runtime/control_client.h"
+#include "runtime/state.h"
+
+#include "common/log.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KILL_LIMIT   2000 /* ms until SIGKILL goes to the VMM itself */
+#define SIGNAL_LIMIT 10000
+
+struct arguments {
+	const char *id, *signal;
+	bool all;
+};
+
+static const struct argp_option options[] = {
+	{"all", 'a', NULL, 0, "To every process of the container", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *a = state->input;
+
+	switch (key) {
+	case 'a':
+		a->all = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (a->id && !a->signal) {
+			a->signal = arg;
+			return 0;
+		}
+		break;
+	}
+	return command_take_id(&a->id, key, arg, state);
+}
+
+static const struct argp argp = {
+	options, parse, "ID [SIGNAL]", "Sends a signal, SIGTERM if not told otherwise.",
+	NULL,	 NULL,	NULL};
+
+static int find_signal(const char *text, struct error *err)
+{
+	const char *name = strncasecmp(text, "SIG", 3) ? text : text + 3;
+	char *end;
+	long number = strtol(text, &end, 10);
+
+	if (end != text && !*end && number >= 1 && number <= 64)
+		return (int)number;
+	for (int i = 1; i < SIGRTMIN; i++) {
+		const char *known = sigabbrev_np(i);
+
+		if (known && !strcasecmp(name, known))
+			return i;
+	}
+	if (!strncasecmp(name, "RTMIN", 5) || !strncasecmp(name, "RTMAX", 5)) {
+		number = strtol(name + 5, &end, 10);
+		number += strncasecmp(name, "RTMIN", 5) ? SIGRTMAX : SIGRTMIN;
+		if (!*end && number >= SIGRTMIN && number <= SIGRTMAX)
+			return (int)number;
+	}
+	return error_say(err, EINVAL, "unknown signal \"%s\"", text);
+}
+
+static int send_signal(const struct state *state, int number, bool all, struct error *err)
+{
+	struct control control = CONTROL_INIT;
+	struct error why = {0};
+	int ret = control_connect(&control, state->dir_fd, &why);
+
+	if (ret == 0)
+		ret = control_signal(&control, number, all,
+				     number == SIGKILL ? KILL_LIMIT : SIGNAL_LIMIT, &why);
+	control_close(&control);
+	if (ret == 0)
+		return 0;
+	if (ret == -ESRCH || state_wait_process(state, 0) == 0)
+		return all ? 0 : error_say(err, ESRCH, "container not running");
+	if (number == SIGKILL) {
+		log_warn("the VM of container %s gave no answer: ending it (%s)", state->id,
+			 why.message);
+		return state_kill_process(state, err);
+	}
+	return error_say(err, -ret, "signal container %s: %s", state->id, why.message);
+}
+
+int cmd_kill(struct globals *globals, int argc, char **argv, struct error *err)
+{
+	cleanup_state struct state state = STATE_INIT;
+	struct arguments a = {0};
+	int ret, number;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	number = a.signal ? find_signal(a.signal, err) : SIGTERM;
+	if (number < 0)
+		return number;
+	ret = state_open(&state, globals->root, a.id, err);
+	if (ret < 0)
+		return ret;
+	if (!strcmp(state_status(&state), "stopped"))
+		return a.all ? 0 : error_say(err, ESRCH, "container not running");
+	return send_signal(&state, number, a.all, err);
+}

@@ -1,0 +1,279 @@
+/* run: create, start, stand for the workload until it ends, end as it did. */
+#include "runtime/container.h"
+
+#include "common/cleanup.h"
+#include "common/log.h"
+
+#include <endian.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct arguments {
+	struct create_options create;
+	const char *timings;
+	bool detach, keep;
+};
+
+enum { OPT_KEEP = 512, OPT_TIMINGS };
+
+static const struct argp_option options[] = {
+	{"detach", 'd', NULL, 0, "Leave the container running in the background", 0},
+	{"keep", OPT_KEEP, NULL, 0, "Do not delete the container when it ends", 0},
+	{"timings", OPT_TIMINGS, "FILE", 0, "Write the times of the start-up to FILE, as JSON", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *a = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &a->create;
+		return 0;
+	case 'd':
+		a->detach = true;
+		return 0;
+	case OPT_KEEP:
+		a->keep = true;
+		return 0;
+	case OPT_TIMINGS:
+		a->timings = arg;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_child children[] = {{&create_argp, 0, NULL, 0}, {0}};
+static const struct argp argp = {
+	options,  parse, "ID", "Creates and starts a container, and waits for its end.",
+	children, NULL,	 NULL};
+
+/* While the workload runs: the VMM's end, its messages, and signals to pass on. */
+struct watch {
+	struct container *container;
+	struct console *console;
+	struct error failure; /* what the VMM said about its own failure */
+	uint32_t wait_id;
+	int process_fd, signal_fd;
+};
+
+/*
+ * All that can be caught, except the ones about this process itself: its child, its own faults, and
+ * its being in the background of its terminal.
+ */
+static void forwarded_signals(sigset_t *set)
+{
+	static const int own[] = {SIGCHLD, SIGSEGV, SIGBUS,  SIGILL, SIGFPE,
+				  SIGTRAP, SIGSYS,  SIGTTIN, SIGTTOU};
+
+	sigfillset(set);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		sigdelset(set, own[i]);
+}
+
+static void send_size(struct watch *watch)
+{
+	struct proto_resize body = {.process = htole32(PROTO_PROCESS_INIT)};
+	uint16_t rows, columns;
+	uint32_t id;
+
+	if (!console_size(watch->console, &rows, &columns))
+		return;
+	body.rows = htole16(rows);
+	body.columns = htole16(columns);
+	control_post(&watch->container->control, PROTO_RESIZE, &body, sizeof(body), &id, NULL);
+}
+
+static void forward_signal(struct watch *watch)
+{
+	struct proto_signal body = {.process = htole32(PROTO_PROCESS_INIT)};
+	struct signalfd_siginfo info;
+	uint32_t id;
+
+	if (read(watch->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGWINCH && watch->console->fd >= 0) {
+		send_size(watch);
+		return;
+	}
+	body.signal = htole32(info.ssi_signo);
+	control_post(&watch->container->control, PROTO_SIGNAL, &body, sizeof(body), &id, NULL);
+}
+
+/* Reads what the VMM sent. Returns whether there can be more. */
+static bool read_messages(struct watch *watch)
+{
+	struct control *control = &watch->container->control;
+	struct proto_frame frame;
+
+	if (proto_reader_fill(&control->reader, control->fd) <= 0)
+		return false;
+	while (proto_reader_next(&control->reader, &frame) > 0)
+		if (frame.type == PROTO_ERROR && (frame.id == 0 || frame.id == watch->wait_id))
+			control_check(&frame, &watch->failure);
+	return true;
+}
+
+static void drain_messages(struct watch *watch)
+{
+	struct pollfd control = {.fd = watch->container->control.fd, .events = POLLIN};
+
+	while (poll(&control, 1, 0) > 0 && read_messages(watch))
+		;
+}
+
+static void watch_container(struct watch *watch)
+{
+	struct pollfd fds[3] = {
+		{.fd = watch->process_fd, .events = POLLIN},
+		{.fd = watch->container->control.fd, .events = POLLIN},
+		{.fd = watch->signal_fd, .events = POLLIN},
+	};
+
+	while (!fds[0].revents) {
+		if (poll(fds, 3, -1) < 0 && errno != EINTR)
+			break;
+		if (fds[1].revents && !read_messages(watch))
+			fds[1].fd = -1;
+		if (fds[2].revents)
+			forward_signal(watch);
+	}
+	if (fds[1].fd >= 0)
+		drain_messages(watch);
+}
+
+/* The other ends of stdin and stdout must see the workload's closing, not ours. */
+static void leave_streams(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	dup2(fd, STDIN_FILENO);
+	dup2(fd, STDOUT_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+static void __attribute__((noreturn)) end_by_signal(int number)
+{
+	struct rlimit none = {0, 0};
+	sigset_t set;
+
+	setrlimit(RLIMIT_CORE, &none);
+	signal(number, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, number);
+	kill(getpid(), number);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	_exit(128 + number);
+}
+
+static int post_wait(struct watch *watch)
+{
+	struct proto_process body = {.process = htole32(PROTO_PROCESS_INIT)};
+
+	return control_post(&watch->container->control, PROTO_WAIT, &body, sizeof(body),
+			    &watch->wait_id, NULL);
+}
+
+static int start(struct container *container, const struct globals *globals,
+		 const struct arguments *a, struct error *err)
+{
+	int ret;
+
+	if (container->console)
+		console_set_raw(container->console);
+	ret = container_start(container, err);
+	if (ret == 0)
+		ret = container_tell_timings(container, globals, a->timings, err);
+	return ret;
+}
+
+/* Returns the VMM's status as waitpid gives it. */
+static int wait_for_end(struct container *container, struct watch *watch)
+{
+	int status = 0xff00;
+
+	post_wait(watch);
+	watch_container(watch);
+	while (waitpid(container->state.pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+static int run_foreground(struct container *container, const struct globals *globals,
+			  const struct arguments *a, struct error *err)
+{
+	struct watch watch = {.container = container, .console = container->console};
+	sigset_t set;
+	int ret, status;
+
+	forwarded_signals(&set);
+	watch.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	watch.process_fd = state_open_process(&container->state);
+	ret = start(container, globals, a, err);
+	if (ret < 0) {
+		console_close(container->console);
+		container_discard(container, NULL);
+		return ret;
+	}
+	leave_streams();
+	state_unlock(&container->state);
+	status = wait_for_end(container, &watch);
+	console_close(container->console);
+	if (watch.failure.code && WIFEXITED(status))
+		command_report(globals, &watch.failure);
+	if (!a->keep && state_lock(&container->state, NULL) == 0)
+		state_remove(&container->state, NULL);
+	if (WIFSIGNALED(status))
+		end_by_signal(WTERMSIG(status));
+	return WEXITSTATUS(status);
+}
+
+static int run_detached(struct container *container, const struct globals *globals,
+			const struct arguments *a, struct error *err)
+{
+	int ret = start(container, globals, a, err);
+
+	if (ret < 0)
+		container_discard(container, NULL);
+	return ret;
+}
+
+int cmd_run(struct globals *globals, int argc, char **argv, struct error *err)
+{
+	struct container container = CONTAINER_INIT;
+	struct console console = CONSOLE_INIT;
+	struct arguments a = {0};
+	sigset_t set;
+	int ret;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	a.create.foreground = !a.detach;
+	if (!a.detach) {
+		/* From the beginning: what comes while the VM boots reaches the workload. */
+		forwarded_signals(&set);
+		sigprocmask(SIG_BLOCK, &set, NULL);
+		container.console = &console;
+	}
+	ret = container_block_signals(&container, err);
+	if (ret == 0)
+		ret = container_create(&container, globals, &a.create, err);
+	if (ret == 0)
+		ret = a.detach ? run_detached(&container, globals, &a, err)
+			       : run_foreground(&container, globals, &a, err);
+	console_close(&console);
+	container_destroy(&container);
+	return ret;
+}

@@ -1,0 +1,111 @@
+#include "runtime/console.h"
+
+#include "common/cleanup.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int open_pair(int *master, int *tty, struct error *err)
+{
+	cleanup_fd int fd = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct termios raw;
+	int unlock = 0;
+
+	if (fd < 0)
+		return error_set(err, errno, "open /dev/ptmx");
+	if (ioctl(fd, TIOCSPTLCK, &unlock) < 0)
+		return error_set(err, errno, "unlock a terminal");
+	/* By ioctl: the name in /dev/pts may belong to another instance of devpts. */
+	*tty = ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (*tty < 0)
+		return error_set(err, errno, "open a terminal");
+	if (tcgetattr(*tty, &raw) == 0) {
+		cfmakeraw(&raw);
+		tcsetattr(*tty, TCSANOW, &raw);
+	}
+	*master = take_fd(&fd);
+	return 0;
+}
+
+static int send_fd(int sock, int fd)
+{
+	char name[] = "/dev/ptmx";
+	struct iovec bytes = {name, sizeof(name) - 1};
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr message = {.msg_iov = &bytes,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = sizeof(control)};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &fd, sizeof(int));
+	return sendmsg(sock, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int console_send(const char *path, int *tty_fd, struct error *err)
+{
+	cleanup_fd int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cleanup_fd int master = -1, tty = -1;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int ret;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return error_set(err, ENAMETOOLONG, "console socket %s", path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (sock < 0 || connect(sock, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return error_set(err, errno, "console socket %s", path);
+	ret = open_pair(&master, &tty, err);
+	if (ret < 0)
+		return ret;
+	ret = send_fd(sock, master);
+	if (ret < 0)
+		return error_set(err, -ret, "send the terminal to console socket %s", path);
+	*tty_fd = take_fd(&tty);
+	return 0;
+}
+
+void console_open(struct console *console)
+{
+	console->fd = isatty(STDIN_FILENO) ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
+}
+
+void console_set_raw(struct console *console)
+{
+	struct termios raw;
+
+	if (console->fd < 0 || tcgetattr(console->fd, &console->saved) < 0)
+		return;
+	raw = console->saved;
+	cfmakeraw(&raw);
+	console->raw = tcsetattr(console->fd, TCSANOW, &raw) == 0;
+}
+
+bool console_size(const struct console *console, uint16_t *rows, uint16_t *columns)
+{
+	struct winsize size;
+
+	if (console->fd < 0 || ioctl(console->fd, TIOCGWINSZ, &size) < 0 || size.ws_row == 0)
+		return false;
+	*rows = size.ws_row;
+	*columns = size.ws_col;
+	return true;
+}
+
+void console_close(struct console *console)
+{
+	if (console->raw)
+		tcsetattr(console->fd, TCSADRAIN, &console->saved);
+	console->raw = false;
+	close_fd(&console->fd);
+}

@@ -1,0 +1,314 @@
+#include "runtime/container.h"
+#include "runtime/file.h"
+#include "runtime/images.h"
+#include "runtime/seccomp_filter.h"
+#include "runtime/vmm_process.h"
+
+#include "common/cleanup.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CREATE_LIMIT 60000 /* ms; the VMM itself gives up earlier and says why */
+#define START_LIMIT  30000
+
+int container_block_signals(struct container *container, struct error *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	container->control.interrupt_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (container->control.interrupt_fd < 0)
+		return error_set(err, errno, "signalfd");
+	return 0;
+}
+
+/* A listening socket in the state folder, bound by the folder's descriptor (sun_path is short). */
+static int listen_in(int dir_fd, const char *name, struct error *err)
+{
+	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	if (fd < 0)
+		return error_set(err, errno, "socket");
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 16) < 0)
+		return error_set(err, errno, "make socket %s", name);
+	return take_fd(&fd);
+}
+
+static void describe(struct container *container)
+{
+	json_t *doc = container->state.doc;
+	json_t *config = container->bundle.config;
+	struct passwd *owner = getpwuid(geteuid());
+	struct timespec now;
+	struct tm tm;
+	char created[64];
+	size_t len;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	len = strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(created + len, sizeof(created) - len, ".%09ldZ", now.tv_nsec);
+	json_object_set(doc, "ociVersion", json_object_get(config, "ociVersion"));
+	json_object_set_new(doc, "id", json_string(container->state.id));
+	json_object_set_new(doc, "bundle", json_string(container->bundle.path));
+	json_object_set_new(doc, "rootfs", json_string(container->bundle.rootfs));
+	json_object_set_new(doc, "created", json_string(created));
+	json_object_set_new(doc, "owner", json_string(owner ? owner->pw_name : ""));
+	json_object_set(doc, "annotations", json_object_get(config, "annotations"));
+	state_set_phase(&container->state, "creating");
+}
+
+/* The kernel's command line from the annotation and, for the lab, from the environment. */
+static char *make_cmdline(const struct bundle *bundle)
+{
+	const char *own = bundle_annotation(bundle, "io.bulkhead.kernel-cmdline");
+	const char *lab = getenv("BULKHEAD_CMDLINE");
+
+	return format("%s%s%s", own ? own : "", own && lab ? " " : "", lab ? lab : "");
+}
+
+static int launch(struct container *container, const struct globals *globals,
+		  const struct images *images, int tty_fd, struct error *err)
+{
+	cleanup_free char *prefix = format("%s/%s/vsock", globals->root, container->state.id);
+	cleanup_free char *cmdline = make_cmdline(&container->bundle);
+	cleanup_fd int control_fd = listen_in(container->state.dir_fd, STATE_CONTROL_SOCKET, err);
+	cleanup_fd int vsock_fd = listen_in(container->state.dir_fd, STATE_VSOCK_SOCKET, err);
+	cleanup_fd int vmm_end = -1;
+	struct vmm_options options = {
+		.id = container->state.id,
+		.images = images,
+		.vsock_prefix = prefix,
+		.vsock_fd = vsock_fd,
+		.control_fd = control_fd,
+		.tty_fd = tty_fd,
+		.log_fd = globals->log_fd,
+		.log_json = globals->log_json,
+		.debug = globals->debug,
+		.cmdline = cmdline && *cmdline ? cmdline : NULL,
+	};
+	int pair[2], ret;
+	pid_t pid;
+
+	if (control_fd < 0 || vsock_fd < 0 || !prefix || !cmdline)
+		return error_set(err, ENOMEM, "start the VMM");
+	ret = bundle_memory_mib(&container->bundle, &options.memory_mib, err);
+	if (ret == 0)
+		ret = bundle_vcpus(&container->bundle, &options.vcpus, err);
+	if (ret < 0)
+		return ret;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_set(err, errno, "socketpair");
+	control_adopt(&container->control, pair[0]);
+	options.parent_fd = vmm_end = pair[1];
+	pid = vmm_start(&options, err);
+	if (pid < 0)
+		return pid;
+	ret = state_set_process(&container->state, pid, err);
+	return ret < 0 ? ret : state_save(&container->state, err);
+}
+
+/* The seccomp profile goes compiled; leaving its source out keeps the body far below its limit. */
+static json_t *agent_config(const struct bundle *bundle)
+{
+	json_t *config = json_copy(bundle->config);
+	json_t *linux_ = json_copy(json_object_get(bundle->config, "linux"));
+
+	if (linux_) {
+		json_object_del(linux_, "seccomp");
+		json_object_set_new(config, "linux", linux_);
+	}
+	return config;
+}
+
+static char *create_body(const struct container *container, bool scratch, json_t *seccomp)
+{
+	json_t *rootfs = json_pack("{s:[s]}", "lower", "/dev/vda");
+	json_t *body;
+	char *text;
+
+	if (scratch)
+		json_object_set_new(rootfs, "scratch", json_string("/dev/vdb"));
+	body = json_pack("{s:s, s:o, s:o}", "id", container->state.id, "config",
+			 agent_config(&container->bundle), "rootfs", rootfs);
+	if (seccomp)
+		json_object_set(body, "seccomp", seccomp);
+	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	json_decref(body);
+	return text;
+}
+
+static int send_create(struct container *container, bool scratch, json_t *seccomp,
+		       struct error *err)
+{
+	cleanup_free char *body = create_body(container, scratch, seccomp);
+	int ret;
+
+	if (!body)
+		return error_set(err, ENOMEM, "make the request");
+	if (strlen(body) > PROTO_BODY_MAX)
+		return error_say(err, EMSGSIZE,
+				 "%s/" CONFIG_FILE " is too large: %zu bytes, %u can be sent",
+				 container->bundle.path, strlen(body), PROTO_BODY_MAX);
+	ret = control_request(&container->control, PROTO_CREATE, body, strlen(body), CREATE_LIMIT,
+			      NULL, err);
+	if (ret < 0)
+		return ret;
+	state_set_phase(&container->state, "created");
+	return state_save(&container->state, err);
+}
+
+static int write_pid_file(const struct container *container, const char *path, struct error *err)
+{
+	char text[16];
+
+	if (!path)
+		return 0;
+	snprintf(text, sizeof(text), "%d", container->state.pid);
+	return file_replace(AT_FDCWD, path, 0644, text, strlen(text), err);
+}
+
+/* Which terminal there is: none, the engine's by socket, or the caller's own streams. */
+static int prepare_terminal(struct container *container, const struct create_options *options,
+			    int *tty_fd, struct error *err)
+{
+	json_t *process = json_object_get(container->bundle.config, "process");
+	bool terminal = json_is_true(json_object_get(process, "terminal"));
+	uint16_t rows, columns;
+
+	if (!terminal && options->console_socket)
+		return error_say(err, EINVAL,
+				 "--console-socket needs process.terminal in the config");
+	if (!terminal)
+		return 0;
+	if (options->console_socket)
+		return console_send(options->console_socket, tty_fd, err);
+	if (!options->foreground)
+		return error_say(err, EINVAL,
+				 "process.terminal: a container that is not in the foreground "
+				 "needs --console-socket");
+	if (!container->console)
+		return 0;
+	console_open(container->console);
+	if (console_size(container->console, &rows, &columns) &&
+	    !json_object_get(process, "consoleSize"))
+		json_object_set_new(process, "consoleSize",
+				    json_pack("{s:i, s:i}", "height", rows, "width", columns));
+	return 0;
+}
+
+static int make(struct container *container, const struct globals *globals,
+		const struct create_options *options, json_t *seccomp, struct error *err)
+{
+	cleanup_images struct images images = IMAGES_INIT;
+	cleanup_fd int tty_fd = -1;
+	bool readonly = json_is_true(json_at(container->bundle.config, "root", "readonly", NULL));
+	int ret;
+
+	describe(container);
+	ret = state_save(&container->state, err);
+	if (ret == 0)
+		ret = images_make(&images, container->bundle.rootfs_fd, readonly, err);
+	container->images_ns = monotonic_ns();
+	if (ret == 0)
+		ret = prepare_terminal(container, options, &tty_fd, err);
+	if (ret == 0)
+		ret = launch(container, globals, &images, tty_fd, err);
+	if (ret == 0)
+		ret = send_create(container, images.scratch_fd >= 0, seccomp, err);
+	if (ret == 0)
+		ret = write_pid_file(container, options->pid_file, err);
+	return ret;
+}
+
+/* When the VMM ended without a word its exit status is all there is to tell. */
+static void explain_end(const struct container *container, int ret, struct error *err)
+{
+	int status;
+
+	if (ret != -ECONNRESET || container->state.pid <= 0 ||
+	    state_wait_process(&container->state, 1000) < 0 ||
+	    waitpid(container->state.pid, &status, WNOHANG) <= 0)
+		return;
+	error_clear(err);
+	if (WIFSIGNALED(status))
+		error_say(err, ECONNRESET, "bulkhead-vmm was ended by signal %d (%s)",
+			  WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		error_say(err, ECONNRESET, "bulkhead-vmm ended with exit code %d",
+			  WEXITSTATUS(status));
+}
+
+int container_create(struct container *container, const struct globals *globals,
+		     const struct create_options *options, struct error *err)
+{
+	json_t *seccomp = NULL;
+	int ret;
+
+	if (options->preserve_fds > 0)
+		return error_say(err, ENOTSUP,
+				 "--preserve-fds: open files cannot be handed into a VM");
+	ret = state_check_id(options->id, err);
+	if (ret == 0)
+		ret = bundle_load(&container->bundle, options->bundle, err);
+	if (ret == 0)
+		ret = seccomp_filter_compile(container->bundle.config, &seccomp, err);
+	container->config_ns = monotonic_ns();
+	if (ret == 0)
+		ret = state_create(&container->state, globals->root, options->id, err);
+	if (ret == 0) {
+		ret = make(container, globals, options, seccomp, err);
+		if (ret < 0) {
+			explain_end(container, ret, err);
+			container_discard(container, NULL);
+		}
+	}
+	json_decref(seccomp);
+	return ret;
+}
+
+int container_start(struct container *container, struct error *err)
+{
+	int ret = control_request(&container->control, PROTO_START, NULL, 0, START_LIMIT, NULL,
+				  err);
+
+	if (ret < 0)
+		return ret;
+	state_set_phase(&container->state, "running");
+	return state_save(&container->state, err);
+}
+
+int container_discard(struct container *container, struct error *err)
+{
+	int ret = state_kill_process(&container->state, err);
+
+	control_close(&container->control);
+	if (container->state.pid > 0)
+		waitpid(container->state.pid, NULL, WNOHANG);
+	return ret < 0 ? ret : state_remove(&container->state, err);
+}
+
+void container_destroy(struct container *container)
+{
+	control_close(&container->control);
+	close_fd(&container->control.interrupt_fd);
+	bundle_destroy(&container->bundle);
+	state_destroy(&container->state);
+}

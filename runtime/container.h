@@ -1,0 +1,53 @@
+/* What create, run, start and delete have in common: a container from its bundle to its end. */
+#ifndef RUNTIME_CONTAINER_H
+#define RUNTIME_CONTAINER_H
+
+#include "runtime/bundle.h"
+#include "runtime/command.h"
+#include "runtime/console.h"
+#include "runtime/control_client.h"
+#include "runtime/state.h"
+
+/* The options that create and run share. */
+struct create_options {
+	const char *id, *bundle, *pid_file, *console_socket;
+	long preserve_fds;
+	bool foreground; /* the caller's streams serve a terminal too */
+};
+
+extern const struct argp create_argp; /* its input is a struct create_options */
+
+struct container {
+	struct state state;
+	struct bundle bundle;
+	struct control control;	       /* the VMM's first client */
+	struct console *console;       /* the user's terminal, or NULL */
+	uint64_t config_ns, images_ns; /* when these were ready */
+};
+
+#define CONTAINER_INIT                                                              \
+	{                                                                           \
+		.state = STATE_INIT, .bundle = BUNDLE_INIT, .control = CONTROL_INIT \
+	}
+
+/*
+ * Everything up to a VM whose workload waits for start. On failure nothing is left: no process, no
+ * state folder. The signals that would end the runtime must be blocked by the caller with
+ * container_block_signals, so that they can be answered by cleaning up.
+ */
+int container_create(struct container *container, const struct globals *globals,
+		     const struct create_options *options, struct error *err);
+int container_start(struct container *container, struct error *err);
+
+/* Ends the VMM if it is alive and removes the state. */
+int container_discard(struct container *container, struct error *err);
+void container_destroy(struct container *container);
+
+/* Blocks INT, TERM, HUP and QUIT; they end a wait in container_create or container_start. */
+int container_block_signals(struct container *container, struct error *err);
+
+/* Start-up times at debug level, and as JSON to path unless it is NULL. */
+int container_tell_timings(struct container *container, const struct globals *globals,
+			   const char *path, struct error *err);
+
+#endif

@@ -1,0 +1,45 @@
+/* Finding and starting bulkhead-vmm. */
+#ifndef RUNTIME_VMM_PROCESS_H
+#define RUNTIME_VMM_PROCESS_H
+
+#include "common/error.h"
+#include "runtime/images.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct vmm_files {
+	char *vmm, *kernel, *initramfs; /* NULL when not found */
+};
+
+/*
+ * Each beside the runtime's own binary (build/), in PREFIX/libexec/bulkhead or PREFIX/lib/bulkhead,
+ * or where BULKHEAD_VMM, BULKHEAD_KERNEL and BULKHEAD_INITRAMFS say.
+ */
+void vmm_find_files(struct vmm_files *files);
+void vmm_files_destroy(struct vmm_files *files);
+#define cleanup_vmm_files __attribute__((cleanup(vmm_files_destroy)))
+
+struct vmm_options {
+	const char *id;
+	uint32_t memory_mib, vcpus;
+	const struct images *images;
+	const char *vsock_prefix;
+	int vsock_fd, control_fd, parent_fd;
+	int tty_fd; /* becomes the VMM's controlling terminal and standard streams; -1: none */
+	int log_fd; /* STDERR_FILENO: the VMM's own default */
+	bool log_json, debug;
+	const char *cmdline; /* NULL: nothing to append */
+};
+
+/*
+ * Starts the VMM as a direct child in a session of its own, with exactly the descriptors named
+ * above and 0, 1 and 2. Returns its pid or a negative errno.
+ */
+pid_t vmm_start(const struct vmm_options *options, struct error *err);
+
+/* `bulkhead-vmm --probe`. Returns 0, or a negative errno with the line that it printed. */
+int vmm_probe(const char *vmm, struct error *err);
+
+#endif

@@ -1,0 +1,445 @@
+#include "vmm/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+
+struct client {
+	struct peer peer;
+	struct control *control;
+	bool parent;
+	struct client *next;
+};
+
+struct control {
+	struct control_config config;
+	struct agent agent;
+	struct loop_watch listen_watch;
+	int listen_fd;
+	struct client *clients;
+	unsigned int client_count;
+	enum proto_state state;
+	uint32_t exit_status;
+	uint64_t agent_ready_ns;
+	uint64_t created_ns;
+	uint64_t started_ns;
+	bool create_seen;
+	bool start_seen;
+	bool shutting_down;
+	bool finished;
+
+	/* CREATE that came before the agent: it waits here. */
+	struct agent_request held;
+	uint8_t *held_body;
+	size_t held_len;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void answer(void *client, uint32_t id, enum proto_type type, const void *body, size_t len)
+{
+	struct client *to = client;
+
+	if (to && peer_send(&to->peer, type, id, body, len) == -ENOBUFS)
+		peer_close(&to->peer, -ENOBUFS);
+}
+
+static void answer_error(void *client, uint32_t id, int code, const char *text)
+{
+	struct client *to = client;
+
+	if (to && peer_send_error(&to->peer, id, code, text) == -ENOBUFS)
+		peer_close(&to->peer, -ENOBUFS);
+}
+
+/* --- requests of clients --- */
+
+static void relay(struct control *control, const struct agent_request *request, const void *body,
+		  size_t len)
+{
+	int ret = agent_ask(&control->agent, request, body, len);
+
+	if (ret < 0)
+		answer_error(request->client, request->client_id, -ret,
+			     ret == -ENOTCONN ? "the guest's agent is not there"
+					      : "the guest's agent has too much to do");
+}
+
+static void hold_create(struct control *control, const struct agent_request *request,
+			const struct proto_frame *frame)
+{
+	control->held_body = malloc(frame->body_len ? frame->body_len : 1);
+	if (!control->held_body) {
+		answer_error(request->client, request->client_id, ENOMEM, "out of memory");
+		return;
+	}
+	memcpy(control->held_body, frame->body, frame->body_len);
+	control->held_len = frame->body_len;
+	control->held = *request;
+	control->held.id = 1;
+}
+
+static void request_create(struct control *control, const struct agent_request *request,
+			   const struct proto_frame *frame)
+{
+	if (control->create_seen) {
+		answer_error(request->client, request->client_id, EEXIST,
+			     "the container was created already");
+		return;
+	}
+	control->create_seen = true;
+	if (control->agent.ready)
+		relay(control, request, frame->body, frame->body_len);
+	else
+		hold_create(control, request, frame);
+}
+
+static void request_status(struct control *control, const struct agent_request *request)
+{
+	struct proto_status status = {
+		.state = control->state,
+		.exit_status = control->exit_status,
+		.agent_ready_ns = control->agent_ready_ns,
+		.created_ns = control->created_ns,
+		.started_ns = control->started_ns,
+	};
+
+	control->config.events->marks(control->config.ctx, &status);
+	answer(request->client, request->client_id, PROTO_OK, &status, sizeof(status));
+}
+
+static void request_shutdown(struct control *control, const struct agent_request *request)
+{
+	control->shutting_down = true;
+	if (control->agent.ready) {
+		relay(control, request, NULL, 0);
+		return;
+	}
+	answer(request->client, request->client_id, PROTO_OK, NULL, 0);
+	control->config.events->shutdown(control->config.ctx);
+}
+
+/* Returns NULL when the request can go to the agent, else why not, and *code. */
+static const char *refusal(const struct control *control, enum proto_type type, int *code)
+{
+	*code = EINVAL;
+	switch (control->state) {
+	case PROTO_STATE_CREATING:
+		return "the container is not created yet";
+	case PROTO_STATE_CREATED:
+		return type == PROTO_START && control->start_seen
+			       ? "the container is being started already"
+			       : NULL;
+	case PROTO_STATE_RUNNING:
+		return type == PROTO_START ? "the container is running already" : NULL;
+	default:
+		*code = ESRCH;
+		return "the container has stopped";
+	}
+}
+
+static void request_other(struct control *control, struct agent_request *request,
+			  const struct proto_frame *frame)
+{
+	struct proto_process process;
+	const char *why;
+	int code;
+
+	why = refusal(control, frame->type, &code);
+	if (why) {
+		answer_error(request->client, request->client_id, code, why);
+		return;
+	}
+	if (frame->type == PROTO_START)
+		control->start_seen = true;
+	if (frame->type == PROTO_WAIT && proto_decode_process(frame, &process) == 0)
+		request->process = process.process;
+	relay(control, request, frame->body, frame->body_len);
+}
+
+static void client_frame(struct peer *peer, const struct proto_frame *frame)
+{
+	struct client *client = container_of(peer, struct client, peer);
+	struct control *control = client->control;
+	struct agent_request request = {
+		.type = frame->type,
+		.client = client,
+		.client_id = frame->id,
+	};
+
+	if (frame->id == 0) {
+		peer_close(peer, -EPROTO);
+		return;
+	}
+	if (control->finished && frame->type != PROTO_STATUS) {
+		answer_error(client, frame->id, ESRCH, "the container has stopped");
+		return;
+	}
+	switch (frame->type) {
+	case PROTO_STATUS:
+		request_status(control, &request);
+		return;
+	case PROTO_CREATE:
+		request_create(control, &request, frame);
+		return;
+	case PROTO_SHUTDOWN:
+		request_shutdown(control, &request);
+		return;
+	case PROTO_START:
+	case PROTO_EXEC:
+	case PROTO_SIGNAL:
+	case PROTO_WAIT:
+	case PROTO_RESIZE:
+		request_other(control, &request, frame);
+		return;
+	default:
+		peer_close(peer, -EPROTO);
+		return;
+	}
+}
+
+/* --- clients --- */
+
+static void client_gone(struct peer *peer, int reason)
+{
+	struct client *client = container_of(peer, struct client, peer);
+	struct control *control = client->control;
+	struct client **at = &control->clients;
+	bool parent = client->parent;
+
+	if (reason < 0)
+		log_debug("a control client is dropped: %s", strerror(-reason));
+	while (*at != client)
+		at = &(*at)->next;
+	*at = client->next;
+	control->client_count--;
+	agent_forget(&control->agent, client);
+	if (control->held.client == client)
+		control->held.client = NULL;
+	peer_destroy(peer);
+	free(client);
+	/* Nobody is left who could ever start this container. */
+	if (parent && control->state == PROTO_STATE_CREATING && !control->finished)
+		control->config.events->failed(control->config.ctx, true,
+					       "who asked for this container has gone");
+}
+
+static int add_client(struct control *control, int fd, bool parent)
+{
+	struct client *client = calloc(1, sizeof(*client));
+	int ret;
+
+	if (!client)
+		return -ENOMEM;
+	ret = peer_init(&client->peer, control->config.loop, fd, client_frame, client_gone);
+	if (ret < 0) {
+		free(client);
+		return ret;
+	}
+	client->control = control;
+	client->parent = parent;
+	client->next = control->clients;
+	control->clients = client;
+	control->client_count++;
+	return 0;
+}
+
+static void listener_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct control *control = container_of(watch, struct control, listen_watch);
+	int fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	(void)events;
+	if (fd < 0)
+		return;
+	if (control->client_count >= CONTROL_CLIENTS_MAX || add_client(control, fd, false) < 0)
+		close(fd);
+}
+
+/* --- what the agent says --- */
+
+static void agent_said_hello(void *ctx)
+{
+	struct control *control = ctx;
+
+	control->agent_ready_ns = now_ns();
+	control->config.events->agent_ready(control->config.ctx);
+	if (control->held.id) {
+		control->held.id = 0;
+		relay(control, &control->held, control->held_body, control->held_len);
+		free(take_ptr(control->held_body));
+	}
+}
+
+static void agent_replied(void *ctx, const struct agent_request *request,
+			  const struct proto_frame *frame)
+{
+	struct control *control = ctx;
+	char text[PROTO_TEXT_MAX + 1];
+	bool ok = frame->type == PROTO_OK;
+	int code = 0;
+
+	/* Decoding and making it anew cleans the text of what could upset a terminal. */
+	if (!ok && proto_decode_error(frame, &code, text, sizeof(text)) < 0)
+		snprintf(text, sizeof(text), "the guest's agent sent an error without a reason");
+	if (ok && request->type == PROTO_CREATE) {
+		control->state = PROTO_STATE_CREATED;
+		control->created_ns = now_ns();
+	} else if (ok && request->type == PROTO_START && control->state == PROTO_STATE_CREATED) {
+		control->state = PROTO_STATE_RUNNING;
+		control->started_ns = now_ns();
+	}
+	if (ok)
+		answer(request->client, request->client_id, PROTO_OK, frame->body, frame->body_len);
+	else
+		answer_error(request->client, request->client_id, code ? code : EIO, text);
+	if (!ok && (request->type == PROTO_CREATE || request->type == PROTO_START))
+		control->config.events->failed(control->config.ctx, true, text);
+}
+
+static void agent_reported_exit(void *ctx, const struct proto_exited *exited)
+{
+	struct control *control = ctx;
+
+	if (exited->process != PROTO_PROCESS_INIT || control->state == PROTO_STATE_STOPPED)
+		return;
+	control->state = PROTO_STATE_STOPPED;
+	control->exit_status = exited->status;
+	control->config.events->workload_ended(control->config.ctx, exited->status);
+}
+
+static void agent_was_lost(void *ctx, const char *why)
+{
+	struct control *control = ctx;
+
+	control->config.events->agent_lost(control->config.ctx, why);
+}
+
+static const struct agent_events agent_events = {
+	.hello = agent_said_hello,
+	.reply = agent_replied,
+	.exited = agent_reported_exit,
+	.lost = agent_was_lost,
+};
+
+/* --- for the owner --- */
+
+int control_create(struct control **out, const struct control_config *config, struct error *err)
+{
+	struct control *control = calloc(1, sizeof(*control));
+	int ret = 0;
+
+	if (!control)
+		return error_set(err, ENOMEM, "control");
+	control->config = *config;
+	control->state = PROTO_STATE_CREATING;
+	control->listen_fd = config->listen_fd;
+	agent_init(&control->agent, config->loop, &agent_events, control);
+	if (config->listen_fd >= 0) {
+		fcntl(config->listen_fd, F_SETFL, fcntl(config->listen_fd, F_GETFL) | O_NONBLOCK);
+		ret = loop_add(config->loop, &control->listen_watch, config->listen_fd, EPOLLIN,
+			       listener_ready);
+	}
+	if (ret == 0 && config->parent_fd >= 0)
+		ret = add_client(control, config->parent_fd, true);
+	if (ret < 0) {
+		control_destroy(control);
+		return error_set(err, -ret, "control socket");
+	}
+	*out = control;
+	return 0;
+}
+
+void control_destroy(struct control *control)
+{
+	if (!control)
+		return;
+	while (control->clients) {
+		struct client *client = control->clients;
+
+		control->clients = client->next;
+		peer_destroy(&client->peer);
+		free(client);
+	}
+	agent_destroy(&control->agent);
+	loop_del(control->config.loop, &control->listen_watch);
+	close_fd(&control->listen_fd);
+	free(control->held_body);
+	free(control);
+}
+
+int control_agent_connect(struct control *control, struct vsock_endpoint *endpoint)
+{
+	return agent_connect(&control->agent, endpoint);
+}
+
+enum proto_state control_state(const struct control *control)
+{
+	return control->state;
+}
+
+int control_signal(struct control *control, int sig)
+{
+	struct agent_request request = {.type = PROTO_SIGNAL};
+	struct proto_signal body = {.process = PROTO_PROCESS_INIT, .signal = (uint32_t)sig};
+
+	if (control->state != PROTO_STATE_CREATED && control->state != PROTO_STATE_RUNNING)
+		return -ESRCH;
+	return agent_ask(&control->agent, &request, &body, sizeof(body));
+}
+
+bool control_shutting_down(const struct control *control)
+{
+	return control->shutting_down;
+}
+
+static void finish_request(const struct agent_request *request, const uint32_t *exit_status,
+			   const char *text)
+{
+	struct proto_exited exited = {.process = request->process};
+
+	if (!exit_status || request->type != PROTO_WAIT) {
+		answer_error(request->client, request->client_id, exit_status ? ESRCH : EIO, text);
+		return;
+	}
+	/* With the container's init every other process was killed. */
+	exited.status = request->process == PROTO_PROCESS_INIT ? *exit_status : SIGKILL;
+	answer(request->client, request->client_id, PROTO_OK, &exited, sizeof(exited));
+}
+
+void control_finish(struct control *control, const uint32_t *exit_status, const char *text)
+{
+	struct agent_request request;
+
+	if (control->finished)
+		return;
+	control->finished = true;
+	if (control->held.id) {
+		request = control->held;
+		control->held.id = 0;
+		finish_request(&request, exit_status, text);
+	}
+	while (agent_take_request(&control->agent, &request))
+		finish_request(&request, exit_status, text);
+}
+
+bool control_flushed(const struct control *control)
+{
+	for (const struct client *client = control->clients; client; client = client->next)
+		if (!peer_flushed(&client->peer))
+			return false;
+	return true;
+}

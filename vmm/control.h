@@ -1,0 +1,63 @@
+/*
+ * The control protocol as the VMM serves it: clients on one side, the agent on the other, and the
+ * state of the container between them.
+ */
+#ifndef VMM_CONTROL_H
+#define VMM_CONTROL_H
+
+#include "vmm/agent.h"
+
+#define CONTROL_CLIENTS_MAX 64
+
+struct control;
+
+struct control_events {
+	/* The agent said HELLO: it lives. */
+	void (*agent_ready)(void *ctx);
+	/* Process 0 has ended with this wait status. */
+	void (*workload_ended)(void *ctx, uint32_t status);
+	/*
+	 * The container is over without a workload that ended. told: whoever asked has had his
+	 * answer. why: one line.
+	 */
+	void (*failed)(void *ctx, bool told, const char *why);
+	/* The agent's connection has ended; perhaps the machine soon says why. */
+	void (*agent_lost)(void *ctx, const char *why);
+	/* SHUTDOWN while there is no agent to ask. */
+	void (*shutdown)(void *ctx);
+	/* Fills in the moments that the machine knows. */
+	void (*marks)(void *ctx, struct proto_status *status);
+};
+
+struct control_config {
+	struct loop *loop;
+	int listen_fd; /* -1: none; taken over, as parent_fd */
+	int parent_fd;
+	const struct control_events *events;
+	void *ctx;
+};
+
+int control_create(struct control **out, const struct control_config *config, struct error *err);
+void control_destroy(struct control *control);
+
+/* The guest connects to PROTO_PORT_CONTROL. */
+int control_agent_connect(struct control *control, struct vsock_endpoint *endpoint);
+
+enum proto_state control_state(const struct control *control);
+
+/* Sends a signal to process 0. Returns 0, or -ESRCH while there is no such process. */
+int control_signal(struct control *control, int sig);
+
+/* Whether somebody has asked the agent to shut down. */
+bool control_shutting_down(const struct control *control);
+
+/*
+ * No more requests are taken. Answers all that wait: with the end of the process for WAIT when
+ * exit_status is given, with ERROR and this text otherwise.
+ */
+void control_finish(struct control *control, const uint32_t *exit_status, const char *text);
+
+/* Whether every client has what was said to it. */
+bool control_flushed(const struct control *control);
+
+#endif
