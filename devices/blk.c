@@ -40,6 +40,7 @@ struct blk {
 	/* Under dev.lock, as everything above that changes. */
 	struct blk_request *requests;
 	struct blk_request *free;
+	unsigned int requests_used; /* those never used are not in the list of free ones */
 	unsigned int in_flight;
 	bool starved; /* chains were left in the queue for want of a free request */
 	pthread_cond_t idle;
@@ -50,13 +51,30 @@ static struct blk *to_blk(struct virtio_device *dev)
 	return container_of(dev, struct blk, dev);
 }
 
+/* What was used is used again first, and memory that is never needed is never touched. */
+static struct blk_request *request_get(struct blk *blk)
+{
+	struct blk_request *request = blk->free;
+
+	if (request)
+		blk->free = request->next;
+	else if (blk->requests_used < BLK_REQUESTS_MAX)
+		request = &blk->requests[blk->requests_used++];
+	return request;
+}
+
+static void request_put(struct blk *blk, struct blk_request *request)
+{
+	request->next = blk->free;
+	blk->free = request;
+}
+
 /* The answer: the status byte, then the chain. */
 static void request_finish(struct blk *blk, struct blk_request *request)
 {
 	*(volatile uint8_t *)request->status = request->result;
 	virtqueue_push(&blk->dev.queues[0], request->chain.head, request->written + 1);
-	request->next = blk->free;
-	blk->free = request;
+	request_put(blk, request);
 	if (--blk->in_flight == 0)
 		pthread_cond_broadcast(&blk->idle);
 }
@@ -151,11 +169,11 @@ static void submit(struct blk *blk)
 static void queue_drain(struct blk *blk)
 {
 	unsigned int budget = BLK_REQUESTS_MAX;
+	struct blk_request *request = NULL;
 
 	blk->starved = false;
-	while (budget--) {
-		struct blk_request *request = blk->free;
-
+	while (budget) {
+		request = request_get(blk);
 		if (!request) {
 			blk->starved = true;
 			break;
@@ -166,11 +184,14 @@ static void queue_drain(struct blk *blk)
 			virtio_device_broken(&blk->dev, "request without a status byte");
 			break;
 		}
-		blk->free = request->next;
 		blk->in_flight++;
 		request_start(blk, request);
+		request = NULL;
+		budget--;
 	}
-	if (budget == UINT32_MAX)
+	if (request)
+		request_put(blk, request);
+	if (!budget)
 		virtio_queue_again(&blk->dev, 0);
 	submit(blk);
 }
@@ -357,11 +378,6 @@ static int requests_create(struct blk *blk, struct error *err)
 	blk->requests = calloc(BLK_REQUESTS_MAX, sizeof(*blk->requests));
 	if (!blk->requests)
 		return error_set(err, ENOMEM, "%s", blk->dev.name);
-	/* A stack: what is used is used again, and memory never needed is never touched. */
-	for (unsigned int i = BLK_REQUESTS_MAX; i-- > 0;) {
-		blk->requests[i].next = blk->free;
-		blk->free = &blk->requests[i];
-	}
 	return 0;
 }
 

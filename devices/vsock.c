@@ -123,13 +123,11 @@ void vsock_enter(struct vsock *vsock)
 	pthread_mutex_lock(&vsock->dev.lock);
 }
 
-static void tx_drain(struct vsock *vsock);
-
 static void finish_round(struct vsock *vsock)
 {
 	vsock_flush(vsock);
 	if (vsock->tx_waits && vsock->rst_count < VSOCK_RSTS_MAX)
-		tx_drain(vsock);
+		virtio_queue_again(&vsock->dev, VSOCK_TX);
 	virtio_queue_interrupt(&vsock->dev, &vsock->dev.queues[VSOCK_RX]);
 	bury_dead(vsock);
 }

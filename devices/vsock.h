@@ -31,6 +31,8 @@ struct vsock;
  * Half-close: end of file on in_fd becomes SHUTDOWN(SEND) to the guest; a write that fails with
  * EPIPE becomes SHUTDOWN(RCV); the guest's SHUTDOWN(SEND) shuts out_fd down or closes it once all
  * is written; its SHUTDOWN(RCV) closes in_fd, so that the writer on the host gets its EPIPE.
+ * The process must ignore SIGPIPE. A tty or pipe that others use at the same moment can still make
+ * a bounded write wait for them.
  */
 struct vsock_endpoint {
 	int in_fd;
@@ -49,7 +51,7 @@ typedef void vsock_closed_fn(void *ctx, uint32_t port);
 struct vsock_options {
 	uint64_t guest_cid;
 	vsock_connect_fn *connect; /* optional */
-	vsock_closed_fn *closed;   /* optional */
+	vsock_closed_fn *closed;   /* optional; both are called with the device's lock held */
 	void *ctx;
 	int listen_fd;		 /* hybrid listener, taken over on success, or -1 */
 	const char *hybrid_path; /* prefix for guest-to-host connections, or NULL */

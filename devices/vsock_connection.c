@@ -150,35 +150,6 @@ static int set_watch(struct vsock_connection *c, struct loop_watch *watch, int f
 	return loop_add(c->vsock->loop, watch, fd, events, fn);
 }
 
-static void update_watches(struct vsock_connection *c)
-{
-	uint32_t in = 0, out = 0;
-	int fd = c->in.fd >= 0 ? c->in.fd : c->out.fd;
-	int ret = 0;
-
-	if (wants_in(c) && !c->readable && peer_credit(c))
-		in = EPOLLIN;
-	if (c->out.fd >= 0 && c->buffer_len)
-		out = EPOLLOUT;
-	if (c->shared) {
-		if (fd >= 0)
-			ret = set_watch(c, &c->in_watch, fd, in | out, in_event);
-	} else {
-		if (c->in.fd >= 0)
-			ret = set_watch(c, &c->in_watch, c->in.fd, in, in_event);
-		if (ret == 0 && c->out.fd >= 0)
-			ret = set_watch(c, &c->out_watch, c->out.fd, out, out_event);
-	}
-	if (ret == -EPERM && in) {
-		/* epoll has no use for what is always ready (a file, /dev/null). */
-		c->in.kind = STREAM_ALWAYS;
-		c->readable = true;
-		set_pending(c);
-	} else if (ret < 0 && ret != -EPERM) {
-		connection_kill(c, true);
-	}
-}
-
 static unsigned int buffered(const struct vsock_connection *c, struct iovec iov[2])
 {
 	uint32_t first = VSOCK_BUF_ALLOC - c->buffer_start;
@@ -225,6 +196,69 @@ static void write_buffered(struct vsock_connection *c)
 		c->buffer_len -= (uint32_t)ret;
 		forwarded(c, (uint32_t)ret);
 	}
+}
+
+static uint32_t in_events(const struct vsock_connection *c)
+{
+	/* Until the guest has answered, only whether the client is still there matters. */
+	if (c->state == VSOCK_REQUESTED)
+		return EPOLLHUP;
+	return wants_in(c) && !c->readable && peer_credit(c) ? EPOLLIN : 0;
+}
+
+static uint32_t out_events(const struct vsock_connection *c)
+{
+	return c->out.fd >= 0 && c->buffer_len ? EPOLLOUT : 0;
+}
+
+static int watch_shared(struct vsock_connection *c)
+{
+	int fd = c->in.fd >= 0 ? c->in.fd : c->out.fd;
+
+	if (fd < 0)
+		return 0;
+	return set_watch(c, &c->in_watch, fd, in_events(c) | out_events(c), in_event);
+}
+
+static int watch_in(struct vsock_connection *c)
+{
+	int ret = c->in.fd < 0 ? 0 : set_watch(c, &c->in_watch, c->in.fd, in_events(c), in_event);
+
+	if (ret != -EPERM)
+		return ret;
+	/* epoll has no use for what is always ready (a file, /dev/null). */
+	c->in.kind = STREAM_ALWAYS;
+	c->readable = true;
+	set_pending(c);
+	return 0;
+}
+
+static int watch_out(struct vsock_connection *c)
+{
+	int ret = 0;
+
+	if (c->out.fd >= 0)
+		ret = set_watch(c, &c->out_watch, c->out.fd, out_events(c), out_event);
+	if (ret != -EPERM)
+		return ret;
+	c->out.kind = STREAM_ALWAYS;
+	write_buffered(c);
+	return 0;
+}
+
+static void update_watches(struct vsock_connection *c)
+{
+	int ret;
+
+	if (c->shared) {
+		ret = watch_shared(c);
+	} else {
+		ret = watch_in(c);
+		if (ret == 0)
+			ret = watch_out(c);
+	}
+	if (ret < 0)
+		connection_kill(c, true);
 }
 
 /* Closes the directions that are over, and the connection with the last of them. */
@@ -396,7 +430,9 @@ void connection_receive(struct vsock_connection *c, const struct virtio_vsock_hd
 
 	c->peer_buf_alloc = header->buf_alloc;
 	c->peer_fwd_cnt = header->fwd_cnt;
-	c->credit_request = false;
+	/* Asking again for what was just refused would go to and fro for ever. */
+	if (peer_credit(c))
+		c->credit_request = false;
 	switch (header->op) {
 	case VIRTIO_VSOCK_OP_RESPONSE:
 		if (requested)

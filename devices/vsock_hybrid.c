@@ -59,6 +59,7 @@ static void connect_guest(struct vsock_handshake *shake, uint32_t guest_port)
 		return;
 	c->state = VSOCK_REQUESTED;
 	connection_owe(c, VSOCK_OWES_REQUEST);
+	connection_settle(c);
 }
 
 /* "CONNECT <port>\n", decimal and nothing else. */
