@@ -1,0 +1,451 @@
+#include "vmm/supervisor.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "vmm/control.h"
+#include "vmm/exit.h"
+#include "vmm/machine.h"
+
+/* After the agent's connection broke: time for the machine to say why (a panic, a power-off). */
+#define LOST_GRACE_MS 500
+/* What the VMM's own buffers may take to empty once the guest is gone. */
+#define DRAIN_MS 5000
+#define FLUSH_MS 1000
+
+#define TAIL_LINES 20
+#define TAIL_SIZE  3072
+
+enum timer_purpose { TIMER_NONE, TIMER_AGENT, TIMER_LOST, TIMER_DRAIN };
+
+struct supervisor {
+	const struct vmm_options *options;
+	struct stdio *stdio;
+	uint64_t started_ns;
+	struct loop loop;
+	struct machine *machine;
+	struct control *control;
+
+	int signal_fd;
+	struct loop_watch signal_watch;
+	int timer_fd;
+	struct loop_watch timer_watch;
+	enum timer_purpose timer_purpose;
+
+	enum machine_end machine_end;
+	char machine_detail[200];
+	char lost_why[200];
+
+	/* How it ends, set once. */
+	bool over;
+	bool failed; /* by the VM's own fault; told: and who waits knows it */
+	bool told;
+	int status;
+	char why[PROTO_TEXT_MAX + 64];
+};
+
+static void end_with_status(struct supervisor *sup, int status)
+{
+	if (sup->over)
+		return;
+	sup->over = true;
+	sup->status = status;
+}
+
+static void fail(struct supervisor *sup, bool told, const char *why)
+{
+	if (sup->over)
+		return;
+	end_with_status(sup, EXIT_VMM_FAILED << 8);
+	sup->failed = true;
+	sup->told = told;
+	snprintf(sup->why, sizeof(sup->why), "%s", why);
+}
+
+static bool stopped(const struct supervisor *sup)
+{
+	return control_state(sup->control) == PROTO_STATE_STOPPED;
+}
+
+static void set_timer(struct supervisor *sup, enum timer_purpose purpose, unsigned long ms)
+{
+	struct itimerspec when = {
+		.it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000},
+	};
+
+	sup->timer_purpose = purpose;
+	timerfd_settime(sup->timer_fd, 0, &when, NULL);
+}
+
+/* --- the workload's end --- */
+
+static void end_when_drained(struct supervisor *sup)
+{
+	struct proto_status status = {0};
+
+	(void)status;
+	if (stopped(sup) && stdio_drained(sup->stdio))
+		sup->over = true;
+}
+
+static void workload_ended(void *ctx, uint32_t status)
+{
+	struct supervisor *sup = ctx;
+
+	if (sup->over)
+		return;
+	sup->status = (int)status;
+	end_when_drained(sup);
+}
+
+/* --- what the control side says --- */
+
+static void agent_ready(void *ctx)
+{
+	struct supervisor *sup = ctx;
+
+	if (sup->timer_purpose == TIMER_AGENT)
+		set_timer(sup, TIMER_NONE, 0);
+}
+
+static void control_failed(void *ctx, bool told, const char *why)
+{
+	fail(ctx, told, why);
+}
+
+static void agent_lost(void *ctx, const char *why)
+{
+	struct supervisor *sup = ctx;
+
+	if (sup->over || stopped(sup) || control_shutting_down(sup->control))
+		return;
+	snprintf(sup->lost_why, sizeof(sup->lost_why), "%s", why);
+	set_timer(sup, TIMER_LOST, LOST_GRACE_MS);
+}
+
+static void shutdown_without_agent(void *ctx)
+{
+	end_with_status(ctx, 0);
+}
+
+static void fill_marks(void *ctx, struct proto_status *status)
+{
+	struct supervisor *sup = ctx;
+	struct machine_marks marks = {0};
+
+	if (sup->machine)
+		machine_marks(sup->machine, &marks);
+	status->vmm_started_ns = sup->started_ns;
+	status->vm_created_ns = marks.vm_created_ns;
+	status->kernel_entered_ns = marks.kernel_entered_ns;
+}
+
+static const struct control_events control_events = {
+	.agent_ready = agent_ready,
+	.workload_ended = workload_ended,
+	.failed = control_failed,
+	.agent_lost = agent_lost,
+	.shutdown = shutdown_without_agent,
+	.marks = fill_marks,
+};
+
+/* --- what the machine says --- */
+
+static int guest_connects(void *ctx, uint32_t port, struct vsock_endpoint *endpoint)
+{
+	struct supervisor *sup = ctx;
+
+	if (port == PROTO_PORT_CONTROL)
+		return control_agent_connect(sup->control, endpoint);
+	return stdio_connect(sup->stdio, port, endpoint);
+}
+
+static void guest_closed(void *ctx, uint32_t port)
+{
+	struct supervisor *sup = ctx;
+
+	stdio_closed(sup->stdio, port);
+	end_when_drained(sup);
+}
+
+/* Judged later, by judge_machine: what the guest said before may still be on its way to us. */
+static void machine_ended(void *ctx, enum machine_end why, const char *detail)
+{
+	struct supervisor *sup = ctx;
+
+	sup->machine_end = why;
+	snprintf(sup->machine_detail, sizeof(sup->machine_detail), "%s", detail);
+}
+
+static void judge_machine(struct supervisor *sup)
+{
+	char why[300];
+
+	switch (sup->machine_end) {
+	case MACHINE_POWER_OFF:
+		if (control_shutting_down(sup->control) ||
+		    control_state(sup->control) == PROTO_STATE_CREATING) {
+			end_with_status(sup, 0);
+			return;
+		}
+		snprintf(why, sizeof(why), "the guest powered off under the running container");
+		break;
+	case MACHINE_RESET:
+		snprintf(why, sizeof(why), "the guest's kernel has reset the machine");
+		break;
+	case MACHINE_PANIC:
+		snprintf(why, sizeof(why), "the guest's kernel has panicked");
+		break;
+	case MACHINE_TRIPLE_FAULT:
+		snprintf(why, sizeof(why), "the guest's kernel has crashed (%s)",
+			 sup->machine_detail);
+		break;
+	default:
+		snprintf(why, sizeof(why),
+			 "KVM cannot go on (%s); bulkhead-vmm --probe checks this host",
+			 sup->machine_detail);
+		break;
+	}
+	fail(sup, false, why);
+}
+
+/* --- signals and time --- */
+
+static bool ends_process(int sig)
+{
+	switch (sig) {
+	case SIGCONT:
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+	case SIGWINCH:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static void handle_signal(struct supervisor *sup, int sig)
+{
+	int ret = control_signal(sup->control, sig);
+
+	if (ret == 0 || !ends_process(sig))
+		return;
+	if (stopped(sup))
+		sup->over = true; /* no more patience for who does not read the output */
+	else if (ret == -ESRCH || ret == -ENOTCONN)
+		end_with_status(sup, sig);
+	else
+		log_warn("signal %d did not reach the guest: %s", sig, strerror(-ret));
+}
+
+static void signal_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct supervisor *sup = container_of(watch, struct supervisor, signal_watch);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(sup->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		handle_signal(sup, (int)info.ssi_signo);
+}
+
+static void timer_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct supervisor *sup = container_of(watch, struct supervisor, timer_watch);
+	char why[120];
+	uint64_t count;
+
+	(void)events;
+	if (read(sup->timer_fd, &count, sizeof(count)) < 0)
+		return; /* set anew in the meantime */
+	switch (sup->timer_purpose) {
+	case TIMER_AGENT:
+		snprintf(why, sizeof(why), "the guest's agent did not report within %lu ms",
+			 sup->options->agent_timeout_ms);
+		fail(sup, false, why);
+		break;
+	case TIMER_LOST:
+		fail(sup, false, sup->lost_why);
+		break;
+	case TIMER_DRAIN:
+		sup->over = true;
+		break;
+	case TIMER_NONE:
+		break;
+	}
+}
+
+static int watch_signals(struct supervisor *sup, struct error *err)
+{
+	/* Not ours to see: faults of our own, the kick of the vCPUs, children (there are none). */
+	static const int skipped[] = {SIGSEGV, SIGBUS,	SIGFPE,	 SIGILL, SIGTRAP,
+				      SIGSYS,  SIGABRT, SIGCHLD, SIGURG, SIGPIPE};
+	sigset_t set;
+	int ret;
+
+	sigfillset(&set);
+	for (size_t i = 0; i < sizeof(skipped) / sizeof(skipped[0]); i++)
+		sigdelset(&set, skipped[i]);
+	sup->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (sup->signal_fd < 0)
+		return error_set(err, errno, "signalfd");
+	ret = loop_add(&sup->loop, &sup->signal_watch, sup->signal_fd, EPOLLIN, signal_ready);
+	return ret < 0 ? error_set(err, -ret, "epoll") : 0;
+}
+
+static int watch_time(struct supervisor *sup, struct error *err)
+{
+	int ret;
+
+	sup->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (sup->timer_fd < 0)
+		return error_set(err, errno, "timerfd");
+	ret = loop_add(&sup->loop, &sup->timer_watch, sup->timer_fd, EPOLLIN, timer_ready);
+	if (ret < 0)
+		return error_set(err, -ret, "epoll");
+	set_timer(sup, TIMER_AGENT, sup->options->agent_timeout_ms);
+	return 0;
+}
+
+/* --- the whole --- */
+
+static int start(struct supervisor *sup, struct error *err)
+{
+	struct machine_config machine = {
+		.options = sup->options,
+		.loop = &sup->loop,
+		.connect = guest_connects,
+		.closed = guest_closed,
+		.ended = machine_ended,
+		.ctx = sup,
+	};
+	int ret = watch_signals(sup, err);
+
+	if (ret == 0)
+		ret = watch_time(sup, err);
+	if (ret == 0)
+		ret = machine_create(&sup->machine, &machine, err);
+	if (ret == 0)
+		ret = machine_start(sup->machine, err);
+	return ret;
+}
+
+/* Lets everything that is ready now happen, but waits for nothing. */
+static void run_pending(struct supervisor *sup)
+{
+	for (int i = 0; i < 64 && !sup->over; i++)
+		loop_step(&sup->loop, 0);
+}
+
+static void run(struct supervisor *sup)
+{
+	bool judged = false;
+
+	while (!sup->over) {
+		int ret = loop_step(&sup->loop, -1);
+
+		if (ret < 0)
+			fail(sup, false, "epoll failed");
+		if (sup->machine_end == MACHINE_RUNNING || judged)
+			continue;
+		judged = true;
+		machine_stop(sup->machine);
+		run_pending(sup);
+		/* A guest that is gone closes no connection: only our own buffers are left. */
+		if (stopped(sup))
+			set_timer(sup, TIMER_DRAIN, DRAIN_MS);
+		else
+			judge_machine(sup);
+	}
+}
+
+static void report(struct supervisor *sup)
+{
+	char text[sizeof(sup->why) + TAIL_SIZE + 2];
+	uint32_t status = (uint32_t)sup->status;
+	size_t len;
+
+	if (!sup->failed) {
+		control_finish(sup->control, &status, "the container has stopped");
+		return;
+	}
+	len = (size_t)snprintf(text, sizeof(text), "%s", sup->why);
+	if (!sup->told && sup->machine) {
+		text[len++] = '\n';
+		if (console_ring_tail(machine_console(sup->machine), TAIL_LINES, text + len,
+				      sizeof(text) - len) == 0)
+			text[--len] = '\0';
+	}
+	log_error("%s: %s", sup->options->id, text);
+	control_finish(sup->control, NULL, text);
+}
+
+static void flush(struct supervisor *sup)
+{
+	for (int waited = 0; waited < FLUSH_MS && !control_flushed(sup->control); waited += 10)
+		loop_step(&sup->loop, 10);
+}
+
+static void log_marks(const struct supervisor *sup)
+{
+	struct machine_marks marks = {0};
+
+	if (!sup->machine || !log_enabled(LOG_LEVEL_DEBUG))
+		return;
+	machine_marks(sup->machine, &marks);
+	log_debug("VM created after %llu us, kernel entered after %llu us",
+		  (unsigned long long)(marks.vm_created_ns - sup->started_ns) / 1000,
+		  (unsigned long long)(marks.kernel_entered_ns - sup->started_ns) / 1000);
+}
+
+int supervisor_run(const struct vmm_options *options, struct stdio *stdio, uint64_t started_ns)
+{
+	struct supervisor sup = {
+		.options = options,
+		.stdio = stdio,
+		.started_ns = started_ns,
+		.signal_fd = -1,
+		.timer_fd = -1,
+	};
+	struct control_config control = {
+		.loop = &sup.loop,
+		.listen_fd = options->control_fd,
+		.parent_fd = options->parent_fd,
+		.events = &control_events,
+		.ctx = &sup,
+	};
+	struct error err = {0};
+	int ret = loop_init(&sup.loop);
+
+	if (ret < 0)
+		error_set(&err, -ret, "epoll");
+	else
+		ret = control_create(&sup.control, &control, &err);
+	if (ret < 0) {
+		log_error("%s: %s", options->id, err.message);
+		return EXIT_VMM_FAILED << 8;
+	}
+	if (start(&sup, &err) < 0)
+		fail(&sup, false, err.message);
+	/* A CREATE that was sent before we failed must be read, so that it can be answered. */
+	run(&sup);
+	log_marks(&sup);
+	if (sup.machine)
+		machine_stop(sup.machine);
+	report(&sup);
+	flush(&sup);
+	machine_destroy(sup.machine);
+	control_destroy(sup.control);
+	loop_del(&sup.loop, &sup.signal_watch);
+	loop_del(&sup.loop, &sup.timer_watch);
+	close_fd(&sup.signal_fd);
+	close_fd(&sup.timer_fd);
+	loop_destroy(&sup.loop);
+	return sup.status;
+}
