@@ -17,18 +17,18 @@
 struct node {
 	const char *path;
 	mode_t mode; /* with the type */
-	dev_t device;
+	unsigned int major, minor;
 	uid_t uid;
 	gid_t gid;
 };
 
 static const struct node defaults[] = {
-	{"/dev/null", S_IFCHR | 0666, makedev(1, 3), 0, 0},
-	{"/dev/zero", S_IFCHR | 0666, makedev(1, 5), 0, 0},
-	{"/dev/full", S_IFCHR | 0666, makedev(1, 7), 0, 0},
-	{"/dev/random", S_IFCHR | 0666, makedev(1, 8), 0, 0},
-	{"/dev/urandom", S_IFCHR | 0666, makedev(1, 9), 0, 0},
-	{"/dev/tty", S_IFCHR | 0666, makedev(5, 0), 0, 0},
+	{"/dev/null", S_IFCHR | 0666, 1, 3, 0, 0},
+	{"/dev/zero", S_IFCHR | 0666, 1, 5, 0, 0},
+	{"/dev/full", S_IFCHR | 0666, 1, 7, 0, 0},
+	{"/dev/random", S_IFCHR | 0666, 1, 8, 0, 0},
+	{"/dev/urandom", S_IFCHR | 0666, 1, 9, 0, 0},
+	{"/dev/tty", S_IFCHR | 0666, 5, 0, 0, 0},
 };
 
 static const struct {
@@ -59,7 +59,7 @@ static int node_make(const struct node *node, int root_fd, struct error *err)
 
 	if (dir_fd < 0)
 		return dir_fd;
-	if (mknodat(dir_fd, name, node->mode, node->device) < 0) {
+	if (mknodat(dir_fd, name, node->mode, makedev(node->major, node->minor)) < 0) {
 		if (errno == EPERM)
 			return node_bind(node, root_fd, err);
 		/* The image or an engine's mount has it already. */
@@ -97,15 +97,15 @@ static int node_type(const char *type, mode_t *out)
 
 static int node_parse(const json_t *device, const char *where, struct node *out, struct error *err)
 {
-	long long major = 0, minor = 0, mode = 0666, uid = 0, gid = 0;
+	long long maj = 0, min = 0, mode = 0666, uid = 0, gid = 0;
 	const char *type = "";
 	mode_t kind;
 	int ret;
 
 	if ((ret = spec_string(device, where, "path", &out->path, err)) < 0 ||
 	    (ret = spec_string(device, where, "type", &type, err)) < 0 ||
-	    (ret = spec_int(device, where, "major", -1, 4095, &major, err)) < 0 ||
-	    (ret = spec_int(device, where, "minor", -1, 1048575, &minor, err)) < 0 ||
+	    (ret = spec_int(device, where, "major", -1, 4095, &maj, err)) < 0 ||
+	    (ret = spec_int(device, where, "minor", -1, 1048575, &min, err)) < 0 ||
 	    (ret = spec_int(device, where, "fileMode", 0, 0177777, &mode, err)) < 0 ||
 	    (ret = spec_int(device, where, "uid", 0, UINT32_MAX, &uid, err)) < 0 ||
 	    (ret = spec_int(device, where, "gid", 0, UINT32_MAX, &gid, err)) < 0)
@@ -116,7 +116,8 @@ static int node_parse(const json_t *device, const char *where, struct node *out,
 		return error_say(err, EINVAL, "%s.type: \"%s\" is not one of c, u, b, p", where,
 				 type);
 	out->mode = kind | ((mode_t)mode & 07777);
-	out->device = kind == S_IFIFO ? 0 : makedev((unsigned)major, (unsigned)minor);
+	out->major = kind == S_IFIFO ? 0 : (unsigned int)maj;
+	out->minor = kind == S_IFIFO ? 0 : (unsigned int)min;
 	out->uid = (uid_t)uid;
 	out->gid = (gid_t)gid;
 	return 0;

@@ -266,8 +266,8 @@ static int mount_one(const json_t *mount, size_t i, int root_fd, struct error *e
 	if (!destination)
 		return error_say(err, EINVAL, "%s.destination: is missing", where);
 	if ((options.flags & MS_BIND) || (type && !strcmp(type, "bind")))
-		ret = mount_bind(root_fd, source, destination, (options.flags |= MS_BIND, &options),
-				 err);
+		ret = mount_bind(root_fd, source, destination,
+				 (options.flags |= MS_BIND, &options), err);
 	else if (!type)
 		return error_say(err, EINVAL, "%s.type: is missing", where);
 	else

@@ -14,10 +14,14 @@
 #include "guest-agent/path.h"
 #include "guest-agent/spec.h"
 
-/* After exec it is the workload that made /dev/pts/ptmx: only a real devpts is talked to. */
+/*
+ * After exec it is the workload that made /dev/pts/ptmx: only a real devpts is talked to. What is
+ * opened is what is looked at, so nothing can be exchanged in between; O_NONBLOCK is for a FIFO.
+ */
 static int open_ptmx(int root_fd)
 {
-	cleanup_fd int fd = path_open(root_fd, "/dev/pts/ptmx", O_PATH | O_NOFOLLOW);
+	cleanup_fd int fd = path_open(root_fd, "/dev/pts/ptmx",
+				      O_RDWR | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
 	struct statfs fs;
 	struct stat st;
 
@@ -27,7 +31,7 @@ static int open_ptmx(int root_fd)
 		return -errno;
 	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(5, 2) || fs.f_type != DEVPTS_SUPER_MAGIC)
 		return -ENODEV;
-	return path_open(root_fd, "/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_NOFOLLOW);
+	return take_fd(&fd);
 }
 
 static int set_size(const json_t *process, int master, struct error *err)

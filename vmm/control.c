@@ -33,7 +33,11 @@ struct control {
 	bool create_seen;
 	bool start_seen;
 	bool shutting_down;
+
+	/* control_finish was called; what it said is said to late requests too. */
 	bool finished;
+	int end_code;
+	char *end_text;
 
 	/* CREATE that came before the agent: it waits here. */
 	struct agent_request held;
@@ -185,7 +189,9 @@ static void client_frame(struct peer *peer, const struct proto_frame *frame)
 		return;
 	}
 	if (control->finished && frame->type != PROTO_STATUS) {
-		answer_error(client, frame->id, ESRCH, "the container has stopped");
+		control->create_seen |= frame->type == PROTO_CREATE;
+		answer_error(client, frame->id, control->end_code,
+			     control->end_text ? control->end_text : "the container has stopped");
 		return;
 	}
 	switch (frame->type) {
@@ -378,6 +384,7 @@ void control_destroy(struct control *control)
 	loop_del(control->config.loop, &control->listen_watch);
 	close_fd(&control->listen_fd);
 	free(control->held_body);
+	free(control->end_text);
 	free(control);
 }
 
@@ -427,6 +434,8 @@ void control_finish(struct control *control, const uint32_t *exit_status, const 
 	if (control->finished)
 		return;
 	control->finished = true;
+	control->end_code = exit_status ? ESRCH : EIO;
+	control->end_text = strdup(text);
 	if (control->held.id) {
 		request = control->held;
 		control->held.id = 0;
@@ -438,8 +447,12 @@ void control_finish(struct control *control, const uint32_t *exit_status, const 
 
 bool control_flushed(const struct control *control)
 {
-	for (const struct client *client = control->clients; client; client = client->next)
+	for (const struct client *client = control->clients; client; client = client->next) {
 		if (!peer_flushed(&client->peer))
 			return false;
+		/* Its CREATE is on the way, and we know already what to say to it. */
+		if (client->parent && !control->create_seen)
+			return false;
+	}
 	return true;
 }

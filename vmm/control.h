@@ -57,7 +57,7 @@ bool control_shutting_down(const struct control *control);
  */
 void control_finish(struct control *control, const uint32_t *exit_status, const char *text);
 
-/* Whether every client has what was said to it. */
+/* Whether every client has what was said to it, the parent an answer to its CREATE. */
 bool control_flushed(const struct control *control);
 
 #endif

@@ -87,9 +87,6 @@ static void set_timer(struct supervisor *sup, enum timer_purpose purpose, unsign
 
 static void end_when_drained(struct supervisor *sup)
 {
-	struct proto_status status = {0};
-
-	(void)status;
 	if (stopped(sup) && stdio_drained(sup->stdio))
 		sup->over = true;
 }
@@ -433,7 +430,6 @@ int supervisor_run(const struct vmm_options *options, struct stdio *stdio, uint6
 	}
 	if (start(&sup, &err) < 0)
 		fail(&sup, false, err.message);
-	/* A CREATE that was sent before we failed must be read, so that it can be answered. */
 	run(&sup);
 	log_marks(&sup);
 	if (sup.machine)
