@@ -18,15 +18,32 @@ endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
+# Objects of what runs on the host; the agent's are made for size (agent.mk), the tests' without hardening.
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(HARDEN) -MMD -MP -c -o $@ $<
+
 include kernel-config/kernel.mk
+include vmm/vmm.mk
+include guest-agent/agent.mk
+include runtime/runtime.mk
+include tests/unit/unit.mk
+include tests/payload/payload.mk
+include tests/fuzz/fuzz.mk
 include tests/lab/lab.mk
 
-.PHONY: help all deps check-format format sanitize test clean
+.PHONY: help all deps run bench fuzz install check-format format sanitize test clean
+
+all: $(BUILD)/bulkhead $(BUILD)/bulkhead-vmm $(BUILD)/guest/vmlinux $(BUILD)/guest/initramfs.cpio
 
 help:
 	@echo 'make             builds everything below $(BUILD)/'
 	@echo 'make deps        installs the Debian packages that it needs'
+	@echo 'make run         deps, build, and a container in a VM of its own, to look at'
 	@echo 'make test        runs every test that this machine can run'
+	@echo 'make bench       start-up times and sizes beside crun, runc and QEMU; BENCH_RUNS=10'
+	@echo 'make fuzz SECONDS=60   each fuzzer for so long'
+	@echo 'make install DESTDIR= PREFIX=/usr/local'
 	@echo 'make sanitize    unit tests and fuzz corpora under ASan and UBSan'
 	@echo 'make check-format / format   the code style'
 	@echo "make lab CMD=''  runs a command in the lab (LAB=count: the instruction-counting one)"
@@ -43,7 +60,9 @@ deps:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
-all: $(BUILD)/guest/vmlinux
+run: deps
+	@$(MAKE) --no-print-directory all
+	@tests/on-kvm tests/demo
 
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
@@ -53,13 +72,24 @@ check-format:
 format:
 	@clang-format -i $(SOURCES)
 
-include tests/unit/unit.mk
+test: all unit-test payload-build
+	@tests/run
 
-test: unit-test
-	@$(BUILD)/tests/unit
-
-sanitize: $(BUILD)/sanitize/unit
+sanitize: $(BUILD)/sanitize/unit fuzz-replay
 	@$<
+
+$(BUILD)/bench/until_hello: bench/until_hello.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $<
+
+bench: all $(BUILD)/bench/until_hello
+	@bench/run
+
+install: all
+	@install -D -m 0755 $(BUILD)/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
+	@install -D -m 0755 $(BUILD)/bulkhead-vmm $(DESTDIR)$(PREFIX)/libexec/bulkhead/bulkhead-vmm
+	@install -D -m 0644 -t $(DESTDIR)$(PREFIX)/libexec/bulkhead \
+		$(BUILD)/guest/vmlinux $(BUILD)/guest/initramfs.cpio
 
 clean:
 	rm -rf $(BUILD)

@@ -65,7 +65,7 @@ static void fail(struct supervisor *sup, bool told, const char *why)
 	end_with_status(sup, EXIT_VMM_FAILED << 8);
 	sup->failed = true;
 	sup->told = told;
-	snprintf(sup->why, sizeof(sup->why), "%s", why);
+	snprintf(sup->why, sizeof(sup->why), "%.*s", PROTO_TEXT_MAX, why);
 }
 
 static bool stopped(const struct supervisor *sup)

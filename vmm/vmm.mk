@@ -4,13 +4,6 @@ VMM_SOURCES := $(sort $(wildcard vmm/*.c) $(wildcard devices/*.c) $(wildcard pro
 VMM_OBJECTS := $(VMM_SOURCES:%.c=$(BUILD)/obj/%.o)
 VMM_LIBS = -lfdt -luring -lpthread
 
-.PHONY: vmm
-vmm: $(BUILD)/bulkhead-vmm
-
-$(BUILD)/obj/%.o: %.c
-	@mkdir -p $(@D)
-	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(HARDEN) -MMD -MP -c -o $@ $<
-
 $(BUILD)/bulkhead-vmm: $(VMM_OBJECTS)
 	@$(CC) $(CFLAGS) $(HARDEN) $(LDHARDEN) -o $@ $^ $(VMM_LIBS)
 

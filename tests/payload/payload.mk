@@ -1,0 +1,3 @@
+# The payload tests.
+.PHONY: payload-build
+payload-build:
