@@ -250,12 +250,10 @@ bool virtqueue_wants_interrupt(struct virtqueue *vq)
 {
 	const struct vring_avail *avail = vq->avail;
 	uint16_t before = vq->state.signalled;
-	bool first = !vq->state.signalled_once;
 
-	if (!vq->state.ready || (!first && before == vq->state.next_used))
+	if (!vq->state.ready || before == vq->state.next_used)
 		return false;
 	vq->state.signalled = vq->state.next_used;
-	vq->state.signalled_once = true;
 	/*
 	 * 2.7.7: the driver enables interrupts and then looks at the used index; here the index
 	 * is stored and then the driver's wish is read. Only full barriers make one of both see
@@ -264,5 +262,5 @@ bool virtqueue_wants_interrupt(struct virtqueue *vq)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!vq->state.event_idx)
 		return !(load16(&avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
-	return first || vring_need_event(used_event(vq), vq->state.next_used, before);
+	return vring_need_event(used_event(vq), vq->state.next_used, before);
 }

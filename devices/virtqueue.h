@@ -22,10 +22,9 @@ struct virtqueue_state {
 	uint64_t avail_gpa;
 	uint64_t used_gpa;
 	uint16_t size;
-	uint16_t next_avail;	/* index of the next available entry to take */
-	uint16_t next_used;	/* the same, for the used entry to fill in */
-	uint16_t signalled;	/* next_used when the driver was last considered for interrupts */
-	uint8_t signalled_once; /* whether signalled means anything yet */
+	uint16_t next_avail; /* index of the next available entry to take */
+	uint16_t next_used;  /* the same, for the used entry to fill in */
+	uint16_t signalled;  /* next_used when the driver was last considered for interrupts */
 	uint8_t ready;
 	uint8_t event_idx; /* VIRTIO_F_EVENT_IDX was negotiated */
 	uint8_t indirect;  /* VIRTIO_F_INDIRECT_DESC was negotiated */

@@ -15,6 +15,7 @@
 #define MEMORY_MIN_MIB	   64 /* the guest's kernel, its page tables and a workload */
 #define MEMORY_MAX_MIB	   (1u << 20)
 #define VCPUS_MAX	   64
+#define TIMEOUT_MAX_MS	   86400000 /* a day */
 
 json_t *json_at(json_t *from, ...)
 {
@@ -119,7 +120,7 @@ static int number_annotation(const struct bundle *bundle, const char *name, uint
 	return 1;
 }
 
-int bundle_memory_mib(const struct bundle *bundle, uint32_t *mib, struct error *err)
+static int size_memory(const struct bundle *bundle, uint32_t *mib, struct error *err)
 {
 	json_int_t limit = json_integer_value(
 		json_at(bundle->config, "linux", "resources", "memory", "limit", NULL));
@@ -138,7 +139,7 @@ int bundle_memory_mib(const struct bundle *bundle, uint32_t *mib, struct error *
 	return 0;
 }
 
-int bundle_vcpus(const struct bundle *bundle, uint32_t *vcpus, struct error *err)
+static int size_vcpus(const struct bundle *bundle, uint32_t *vcpus, struct error *err)
 {
 	json_t *cpu = json_at(bundle->config, "linux", "resources", "cpu", NULL);
 	json_int_t quota = json_integer_value(json_object_get(cpu, "quota"));
@@ -160,4 +161,16 @@ int bundle_vcpus(const struct bundle *bundle, uint32_t *vcpus, struct error *err
 		count = VCPUS_MAX;
 	*vcpus = count < 1 ? 1 : (uint32_t)count;
 	return 0;
+}
+
+int bundle_vm_size(const struct bundle *bundle, struct vm_size *size, struct error *err)
+{
+	int ret = size_memory(bundle, &size->memory_mib, err);
+
+	if (ret == 0)
+		ret = size_vcpus(bundle, &size->vcpus, err);
+	if (ret == 0)
+		ret = number_annotation(bundle, "io.bulkhead.agent-timeout", 1, TIMEOUT_MAX_MS,
+					&size->agent_timeout_ms, err);
+	return ret < 0 ? ret : 0;
 }

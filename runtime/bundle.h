@@ -26,9 +26,13 @@ int bundle_load(struct bundle *bundle, const char *path, struct error *err);
 void bundle_destroy(struct bundle *bundle);
 #define cleanup_bundle __attribute__((cleanup(bundle_destroy)))
 
-/* The size of the VM that the config asks for. */
-int bundle_memory_mib(const struct bundle *bundle, uint32_t *mib, struct error *err);
-int bundle_vcpus(const struct bundle *bundle, uint32_t *vcpus, struct error *err);
+/* The VM that the config asks for. */
+struct vm_size {
+	uint32_t memory_mib, vcpus;
+	uint32_t agent_timeout_ms; /* 0: the VMM's own default */
+};
+
+int bundle_vm_size(const struct bundle *bundle, struct vm_size *size, struct error *err);
 
 /* The annotation's text, or NULL. */
 const char *bundle_annotation(const struct bundle *bundle, const char *name);

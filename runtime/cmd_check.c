@@ -1,29 +1,19 @@
 /* check: can this machine run containers? One line an item. */
 #include "runtime/command.h"
 #include "runtime/images.h"
+#include "runtime/options.h"
 #include "runtime/vmm_process.h"
 
 #include "common/cleanup.h"
 
-#include <elf.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysinfo.h>
-#include <unistd.h>
 
 #define MEMORY_MIN_MIB 256
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	if (key != ARGP_KEY_ARG)
-		return ARGP_ERR_UNKNOWN;
-	argp_error(state, "too many arguments: \"%s\"", arg);
-	return 0;
-}
-
-static const struct argp argp = {NULL, parse, NULL, "Says whether this machine can run containers.",
-				 NULL, NULL,  NULL};
+static const struct command_line command_line = {
+	.about = "Says whether this machine can run containers."};
 
 static bool item(const char *name, bool good, const char *text)
 {
@@ -42,33 +32,14 @@ static bool check_vmm(const char *path)
 	return item("vmm", true, path) && item("kvm", true, "runs guests");
 }
 
-/* Whether the file begins with these bytes. */
-static bool begins_with(const char *path, const char *magic, size_t len)
+static bool check_file(const char *name, const char *path, const char *missing,
+		       int (*check)(const char *, struct error *))
 {
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char bytes[8];
+	struct error why = {0};
 
-	return fd >= 0 && read(fd, bytes, sizeof(bytes)) >= (ssize_t)len &&
-	       !memcmp(bytes, magic, len);
-}
-
-static bool check_kernel(const char *path)
-{
 	if (!path)
-		return item("kernel", false, "guest/vmlinux: run make, or set BULKHEAD_KERNEL");
-	if (!begins_with(path, ELFMAG, SELFMAG))
-		return item("kernel", false, "it is not an uncompressed vmlinux (ELF)");
-	return item("kernel", true, path);
-}
-
-static bool check_initramfs(const char *path)
-{
-	if (!path)
-		return item("initramfs", false,
-			    "guest/initramfs.cpio: run make, or set BULKHEAD_INITRAMFS");
-	if (!begins_with(path, "070701", 6))
-		return item("initramfs", false, "it is not a cpio archive (newc)");
-	return item("initramfs", true, path);
+		return item(name, false, missing);
+	return check(path, &why) < 0 ? item(name, false, why.message) : item(name, true, path);
 }
 
 static bool check_tool(const char *tool, const char *package)
@@ -105,16 +76,23 @@ int cmd_check(struct globals *globals, int argc, char **argv, struct error *err)
 {
 	cleanup_vmm_files struct vmm_files files = {0};
 	bool good;
+	int ret;
 
 	(void)globals;
-	(void)err;
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	ret = options_parse(&command_line, argc, argv, options_take_nothing, NULL, err);
+	if (ret < 0)
+		return ret;
 	vmm_find_files(&files);
 	good = check_vmm(files.vmm);
-	good &= check_kernel(files.kernel);
-	good &= check_initramfs(files.initramfs);
+	good &= check_file("kernel", files.kernel,
+			   "guest/vmlinux: run make, or set BULKHEAD_KERNEL", vmm_check_kernel);
+	good &= check_file("initramfs", files.initramfs,
+			   "guest/initramfs.cpio: run make, or set BULKHEAD_INITRAMFS",
+			   vmm_check_initramfs);
 	good &= check_tool("mkfs.erofs", "erofs-utils");
 	good &= check_tool("mkfs.ext4", "e2fsprogs");
 	good &= check_memory();
+	if (fflush(stdout) == EOF)
+		return error_set(err, errno, "write the results");
 	return good ? 0 : 1;
 }

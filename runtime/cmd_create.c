@@ -1,51 +1,52 @@
 #include "runtime/container.h"
 
-#include "common/log.h"
-
-#include <stdlib.h>
+#include <string.h>
 
 enum { OPT_PID_FILE = 256, OPT_CONSOLE, OPT_PRESERVE, OPT_NO_PIVOT, OPT_NO_KEYRING };
 
-static const struct argp_option options[] = {
-	{"bundle", 'b', "DIR", 0, "The bundle (default: the working directory)", 0},
-	{"pid-file", OPT_PID_FILE, "FILE", 0, "Write the VMM's process id to FILE", 0},
-	{"console-socket", OPT_CONSOLE, "SOCKET", 0, "Send the terminal's master side there", 0},
-	{"preserve-fds", OPT_PRESERVE, "N", 0, "Only 0: open files cannot enter a VM", 0},
-	{"no-pivot", OPT_NO_PIVOT, NULL, 0, "Accepted for runc's sake", 1},
-	{"no-new-keyring", OPT_NO_KEYRING, NULL, 0, "Accepted for runc's sake", 1},
+const struct option_spec create_options[] = {
+	{'b', "bundle", "DIR", "The bundle (default: the working directory)"},
+	{OPT_PID_FILE, "pid-file", "FILE", "Write the VMM's process id to FILE"},
+	{OPT_CONSOLE, "console-socket", "SOCKET", "Send the terminal's master side there"},
+	{OPT_PRESERVE, "preserve-fds", "N", "Only 0: open files cannot enter a VM"},
+	{OPT_NO_PIVOT, "no-pivot", NULL, "Accepted for runc's sake"},
+	{OPT_NO_KEYRING, "no-new-keyring", NULL, "Accepted for runc's sake"},
 	{0},
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+int create_take(void *input, int key, char *value, struct error *err)
 {
-	struct create_options *o = state->input;
-	char *end;
+	struct create_options *o = input;
 
 	switch (key) {
 	case 'b':
-		o->bundle = arg;
+		o->bundle = value;
 		return 0;
 	case OPT_PID_FILE:
-		o->pid_file = arg;
+		o->pid_file = value;
 		return 0;
 	case OPT_CONSOLE:
-		o->console_socket = arg;
+		o->console_socket = value;
 		return 0;
 	case OPT_PRESERVE:
-		o->preserve_fds = strtol(arg, &end, 10);
-		if (*end || !*arg || o->preserve_fds < 0)
-			argp_error(state, "--preserve-fds: \"%s\" is not a number", arg);
+		if (strcmp(value, "0") != 0)
+			return error_say(err, ENOTSUP,
+					 "--preserve-fds %s: open files cannot be handed into a VM",
+					 value);
 		return 0;
-	case OPT_NO_PIVOT:
-	case OPT_NO_KEYRING:
-		return 0;
+	case OPTION_ARGUMENT:
+		return options_take_id(&o->id, key, value, err);
 	default:
-		return command_take_id(&o->id, key, arg, state);
+		return 0;
 	}
 }
 
-const struct argp create_argp = {options, parse, "ID", "Makes a container from a bundle.",
-				 NULL,	  NULL,	 NULL};
+static const struct command_line command_line = {
+	.arguments = "ID",
+	.about = "Makes a container from a bundle: a VM in which all is ready for start.",
+	.options = create_options,
+	.missing = "the container's id",
+};
 
 int cmd_create(struct globals *globals, int argc, char **argv, struct error *err)
 {
@@ -53,7 +54,9 @@ int cmd_create(struct globals *globals, int argc, char **argv, struct error *err
 	struct create_options create = {0};
 	int ret;
 
-	argp_parse(&create_argp, argc, argv, 0, NULL, &create);
+	ret = options_parse(&command_line, argc, argv, create_take, &create, err);
+	if (ret < 0)
+		return ret;
 	ret = container_block_signals(&container, err);
 	if (ret == 0)
 		ret = container_create(&container, globals, &create, err);

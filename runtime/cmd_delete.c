@@ -1,4 +1,5 @@
 #include "runtime/command.h"
+#include "runtime/options.h"
 #include "runtime/state.h"
 
 #include <string.h>
@@ -10,24 +11,27 @@ struct arguments {
 	bool force;
 };
 
-static const struct argp_option options[] = {
-	{"force", 'f', NULL, 0, "End the container if it is not stopped; none is no error", 0},
+static const struct option_spec options[] = {
+	{'f', "force", NULL, "End the container if it is not stopped; none is no error"},
 	{0},
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static int take(void *input, int key, char *value, struct error *err)
 {
-	struct arguments *a = state->input;
+	struct arguments *a = input;
 
-	if (key == 'f') {
-		a->force = true;
-		return 0;
-	}
-	return command_take_id(&a->id, key, arg, state);
+	if (key != 'f')
+		return options_take_id(&a->id, key, value, err);
+	a->force = true;
+	return 0;
 }
 
-static const struct argp argp = {options, parse, "ID", "Removes a stopped container.",
-				 NULL,	  NULL,	 NULL};
+static const struct command_line command_line = {
+	.arguments = "ID",
+	.about = "Removes a stopped container.",
+	.options = options,
+	.missing = "the container's id",
+};
 
 static int delete_stopped(struct state *state, const char *root, const char *id, struct error *err)
 {
@@ -46,6 +50,9 @@ static int delete_stopped(struct state *state, const char *root, const char *id,
 			return ret;
 	}
 	ret = state_lock(state, err);
+	if (ret == 0 && state_wait_process(state, 0) < 0)
+		return error_say(err, EBUSY, "cannot delete container %s: it has just been made",
+				 id);
 	return ret < 0 ? ret : state_remove(state, err);
 }
 
@@ -76,8 +83,10 @@ int cmd_delete(struct globals *globals, int argc, char **argv, struct error *err
 {
 	cleanup_state struct state state = STATE_INIT;
 	struct arguments a = {0};
+	int ret = options_parse(&command_line, argc, argv, take, &a, err);
 
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	if (ret < 0)
+		return ret;
 	return a.force ? delete_anyway(&state, globals->root, a.id, err)
 		       : delete_stopped(&state, globals->root, a.id, err);
 }

@@ -1,18 +1,10 @@
 #include "runtime/command.h"
+#include "runtime/options.h"
 
 #include <jansson.h>
 #include <stdio.h>
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	if (key != ARGP_KEY_ARG)
-		return ARGP_ERR_UNKNOWN;
-	argp_error(state, "too many arguments: \"%s\"", arg);
-	return 0;
-}
-
-static const struct argp argp = {NULL, parse, NULL, "Prints what is supported, as JSON.",
-				 NULL, NULL,  NULL};
+static const struct command_line command_line = {.about = "Prints what is supported, as JSON."};
 
 static const char text[] =
 	"{'ociVersionMin': '1.0.0', 'ociVersionMax': '" OCI_VERSION "',"
@@ -38,15 +30,19 @@ int cmd_features(struct globals *globals, int argc, char **argv, struct error *e
 {
 	char quoted[sizeof(text)];
 	json_t *doc;
+	int ret;
 
 	(void)globals;
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	ret = options_parse(&command_line, argc, argv, options_take_nothing, NULL, err);
+	if (ret < 0)
+		return ret;
 	for (size_t i = 0; i < sizeof(text); i++)
 		quoted[i] = text[i] == '\'' ? '"' : text[i];
 	doc = json_loads(quoted, 0, NULL);
-	if (!doc || json_dumpf(doc, stdout, JSON_INDENT(4)) < 0)
-		return error_set(err, EIO, "print the features");
-	putchar('\n');
+	if (!doc)
+		return error_set(err, ENOMEM, "make the features");
+	json_dumpf(doc, stdout, JSON_INDENT(4));
 	json_decref(doc);
-	return 0;
+	putchar('\n');
+	return fflush(stdout) == EOF ? error_set(err, errno, "write the features") : 0;
 }

@@ -1,5 +1,6 @@
 #include "runtime/command.h"
 #include "runtime/control_client.h"
+#include "runtime/options.h"
 #include "runtime/state.h"
 
 #include "common/log.h"
@@ -16,32 +17,32 @@ struct arguments {
 	bool all;
 };
 
-static const struct argp_option options[] = {
-	{"all", 'a', NULL, 0, "To every process of the container", 0},
+static const struct option_spec options[] = {
+	{'a', "all", NULL, "To every process of the container"},
 	{0},
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static int take(void *input, int key, char *value, struct error *err)
 {
-	struct arguments *a = state->input;
+	struct arguments *a = input;
 
-	switch (key) {
-	case 'a':
+	if (key == 'a')
 		a->all = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (a->id && !a->signal) {
-			a->signal = arg;
-			return 0;
-		}
-		break;
-	}
-	return command_take_id(&a->id, key, arg, state);
+	else if (!a->id)
+		a->id = value;
+	else if (!a->signal)
+		a->signal = value;
+	else
+		return options_refuse(value, err);
+	return 0;
 }
 
-static const struct argp argp = {
-	options, parse, "ID [SIGNAL]", "Sends a signal, SIGTERM if not told otherwise.",
-	NULL,	 NULL,	NULL};
+static const struct command_line command_line = {
+	.arguments = "ID [SIGNAL]",
+	.about = "Sends a signal, SIGTERM if not told otherwise.",
+	.options = options,
+	.missing = "the container's id",
+};
 
 static int find_signal(const char *text, struct error *err)
 {
@@ -94,7 +95,9 @@ int cmd_kill(struct globals *globals, int argc, char **argv, struct error *err)
 	struct arguments a = {0};
 	int ret, number;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	ret = options_parse(&command_line, argc, argv, take, &a, err);
+	if (ret < 0)
+		return ret;
 	number = a.signal ? find_signal(a.signal, err) : SIGTERM;
 	if (number < 0)
 		return number;

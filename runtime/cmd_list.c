@@ -1,4 +1,5 @@
 #include "runtime/command.h"
+#include "runtime/options.h"
 #include "runtime/state.h"
 
 #include "common/cleanup.h"
@@ -14,34 +15,35 @@ struct arguments {
 	bool quiet, json;
 };
 
-static const struct argp_option options[] = {
-	{"quiet", 'q', NULL, 0, "Only the ids", 0},
-	{"format", 'f', "FORMAT", 0, "table or json", 0},
+static const struct option_spec options[] = {
+	{'q', "quiet", NULL, "Only the ids"},
+	{'f', "format", "FORMAT", "table or json"},
 	{0},
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static int take(void *input, int key, char *value, struct error *err)
 {
-	struct arguments *a = state->input;
+	struct arguments *a = input;
 
 	switch (key) {
 	case 'q':
 		a->quiet = true;
 		return 0;
 	case 'f':
-		a->json = !strcmp(arg, "json");
-		if (!a->json && strcmp(arg, "table") != 0)
-			argp_error(state, "unknown format \"%s\"", arg);
-		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "too many arguments: \"%s\"", arg);
+		a->json = !strcmp(value, "json");
+		if (!a->json && strcmp(value, "table") != 0)
+			return error_say(err, EINVAL, "--format: \"%s\" is not table or json",
+					 value);
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return options_refuse(value, err);
 	}
 }
 
-static const struct argp argp = {options, parse, NULL, "Lists the containers.", NULL, NULL, NULL};
+static const struct command_line command_line = {
+	.about = "Lists the containers.",
+	.options = options,
+};
 
 /* What disappears while it is looked at is left out. */
 static json_t *describe(const char *root, const char *id)
@@ -99,31 +101,51 @@ static void print_ids(json_t *list)
 		puts(json_string_value(json_object_get(item, "id")));
 }
 
-int cmd_list(struct globals *globals, int argc, char **argv, struct error *err)
+static void print_json(json_t *list)
 {
-	struct dirent **entries;
-	struct arguments a = {0};
-	json_t *list = json_array();
-	int count;
+	json_dumpf(list, stdout, JSON_COMPACT);
+	putchar('\n');
+}
 
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
-	count = scandir(globals->root, &entries, NULL, alphasort);
-	if (count < 0)
-		return error_set(err, errno, "list %s", globals->root);
+static json_t *collect(const char *root, struct error *err)
+{
+	struct dirent **entries = NULL;
+	json_t *list = json_array();
+	int count = scandir(root, &entries, NULL, alphasort);
+
+	if (count < 0 && errno != ENOENT) {
+		error_set(err, errno, "list %s", root);
+		json_decref(list);
+		return NULL;
+	}
 	for (int i = 0; i < count; i++) {
-		json_t *doc = describe(globals->root, entries[i]->d_name);
+		json_t *doc = describe(root, entries[i]->d_name);
 
 		if (doc)
 			json_array_append_new(list, doc);
 		free(entries[i]);
 	}
 	free(entries);
+	return list;
+}
+
+int cmd_list(struct globals *globals, int argc, char **argv, struct error *err)
+{
+	struct arguments a = {0};
+	json_t *list;
+	int ret = options_parse(&command_line, argc, argv, take, &a, err);
+
+	if (ret < 0)
+		return ret;
+	list = collect(globals->root, err);
+	if (!list)
+		return -EIO;
 	if (a.quiet)
 		print_ids(list);
 	else if (a.json)
-		json_dumpf(list, stdout, JSON_COMPACT);
+		print_json(list);
 	else
 		print_table(list);
 	json_decref(list);
-	return 0;
+	return fflush(stdout) == EOF ? error_set(err, errno, "write the list") : 0;
 }

@@ -24,21 +24,18 @@ struct arguments {
 
 enum { OPT_KEEP = 512, OPT_TIMINGS };
 
-static const struct argp_option options[] = {
-	{"detach", 'd', NULL, 0, "Leave the container running in the background", 0},
-	{"keep", OPT_KEEP, NULL, 0, "Do not delete the container when it ends", 0},
-	{"timings", OPT_TIMINGS, "FILE", 0, "Write the times of the start-up to FILE, as JSON", 0},
+static const struct option_spec options[] = {
+	{'d', "detach", NULL, "Leave the container running in the background"},
+	{OPT_KEEP, "keep", NULL, "Do not delete the container when it ends"},
+	{OPT_TIMINGS, "timings", "FILE", "Write the times of the start-up to FILE, as JSON"},
 	{0},
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static int take(void *input, int key, char *value, struct error *err)
 {
-	struct arguments *a = state->input;
+	struct arguments *a = input;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		state->child_inputs[0] = &a->create;
-		return 0;
 	case 'd':
 		a->detach = true;
 		return 0;
@@ -46,17 +43,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		a->keep = true;
 		return 0;
 	case OPT_TIMINGS:
-		a->timings = arg;
+		a->timings = value;
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return create_take(&a->create, key, value, err);
 	}
 }
 
-static const struct argp_child children[] = {{&create_argp, 0, NULL, 0}, {0}};
-static const struct argp argp = {
-	options,  parse, "ID", "Creates and starts a container, and waits for its end.",
-	children, NULL,	 NULL};
+static const struct command_line command_line = {
+	.arguments = "ID",
+	.about = "Creates and starts a container, and waits for its end.",
+	.options = options,
+	.inherited = create_options,
+	.missing = "the container's id",
+};
 
 /* While the workload runs: the VMM's end, its messages, and signals to pass on. */
 struct watch {
@@ -259,7 +259,9 @@ int cmd_run(struct globals *globals, int argc, char **argv, struct error *err)
 	sigset_t set;
 	int ret;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	ret = options_parse(&command_line, argc, argv, take, &a, err);
+	if (ret < 0)
+		return ret;
 	a.create.foreground = !a.detach;
 	if (!a.detach) {
 		/* From the beginning: what comes while the VM boots reaches the workload. */

@@ -1,6 +1,7 @@
 #include "runtime/bundle.h"
 #include "runtime/command.h"
 #include "runtime/file.h"
+#include "runtime/options.h"
 
 #include "common/cleanup.h"
 
@@ -15,33 +16,32 @@ struct arguments {
 
 enum { OPT_ROOTLESS = 256 };
 
-static const struct argp_option options[] = {
-	{"bundle", 'b', "DIR", 0, "Where to write it (default: the working directory)", 0},
-	{"rootless", OPT_ROOTLESS, NULL, 0, "For a user who is not root", 0},
+static const struct option_spec options[] = {
+	{'b', "bundle", "DIR", "Where to write it (default: the working directory)"},
+	{OPT_ROOTLESS, "rootless", NULL, "For a user who is not root"},
 	{0},
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static int take(void *input, int key, char *value, struct error *err)
 {
-	struct arguments *a = state->input;
+	struct arguments *a = input;
 
 	switch (key) {
 	case 'b':
-		a->bundle = arg;
+		a->bundle = value;
 		return 0;
 	case OPT_ROOTLESS:
 		a->rootless = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "too many arguments: \"%s\"", arg);
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return options_refuse(value, err);
 	}
 }
 
-static const struct argp argp = {options, parse, NULL, "Writes a " CONFIG_FILE " to begin with.",
-				 NULL,	  NULL,	 NULL};
+static const struct command_line command_line = {
+	.about = "Writes a " CONFIG_FILE " to begin with.",
+	.options = options,
+};
 
 /* Single quotes stand for double ones, which keeps it readable. */
 #define CAPABILITIES "['CAP_AUDIT_WRITE', 'CAP_KILL', 'CAP_NET_BIND_SERVICE']"
@@ -114,7 +114,9 @@ int cmd_spec(struct globals *globals, int argc, char **argv, struct error *err)
 	int ret;
 
 	(void)globals;
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	ret = options_parse(&command_line, argc, argv, take, &a, err);
+	if (ret < 0)
+		return ret;
 	text = default_text(a.rootless);
 	path = format("%s/" CONFIG_FILE, a.bundle);
 	if (!text || !path)

@@ -2,15 +2,13 @@
 
 #include <string.h>
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	return command_take_id(state->input, key, arg, state);
-}
+static const struct command_line command_line = {
+	.arguments = "ID",
+	.about = "Starts the workload of a created container.",
+	.missing = "the container's id",
+};
 
-static const struct argp argp = {NULL, parse, "ID", "Starts the workload of a created container.",
-				 NULL, NULL,  NULL};
-
-static int check_created(const struct state *state, struct error *err)
+static int check_created(struct state *state, struct error *err)
 {
 	const char *status = state_status(state);
 
@@ -29,8 +27,13 @@ int cmd_start(struct globals *globals, int argc, char **argv, struct error *err)
 	const char *id = NULL;
 	int ret;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &id);
+	ret = options_parse(&command_line, argc, argv, options_take_id, &id, err);
+	if (ret < 0)
+		return ret;
 	ret = state_open(&container.state, globals->root, id, err);
+	/* Before the lock too: the creator of a container that is being made has it. */
+	if (ret == 0)
+		ret = check_created(&container.state, err);
 	if (ret == 0)
 		ret = state_lock(&container.state, err);
 	if (ret == 0)

@@ -1,15 +1,14 @@
 #include "runtime/command.h"
+#include "runtime/options.h"
 #include "runtime/state.h"
 
 #include <stdio.h>
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	return command_take_id(state->input, key, arg, state);
-}
-
-static const struct argp argp = {NULL, parse, "ID", "Prints the state of a container as JSON.",
-				 NULL, NULL,  NULL};
+static const struct command_line command_line = {
+	.arguments = "ID",
+	.about = "Prints the state of a container as JSON.",
+	.missing = "the container's id",
+};
 
 int cmd_state(struct globals *globals, int argc, char **argv, struct error *err)
 {
@@ -18,7 +17,9 @@ int cmd_state(struct globals *globals, int argc, char **argv, struct error *err)
 	json_t *doc;
 	int ret;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &id);
+	ret = options_parse(&command_line, argc, argv, options_take_id, &id, err);
+	if (ret < 0)
+		return ret;
 	ret = state_open(&state, globals->root, id, err);
 	if (ret < 0)
 		return ret;

@@ -4,7 +4,6 @@
 
 #include "common/error.h"
 
-#include <argp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,9 +26,6 @@ typedef int command_fn(struct globals *globals, int argc, char **argv, struct er
 
 command_fn cmd_check, cmd_create, cmd_delete, cmd_features, cmd_kill, cmd_list, cmd_run, cmd_spec,
 	cmd_start, cmd_state;
-
-/* For a command whose only positional argument is the container's id. */
-error_t command_take_id(const char **id, int key, char *arg, struct argp_state *state);
 
 /* Tells an error as main does: for a command whose exit code is the workload's. */
 void command_report(const struct globals *globals, struct error *err);

@@ -2,7 +2,6 @@
 #include "runtime/file.h"
 #include "runtime/images.h"
 #include "runtime/seccomp_filter.h"
-#include "runtime/vmm_process.h"
 
 #include "common/cleanup.h"
 
@@ -94,6 +93,7 @@ static int launch(struct container *container, const struct globals *globals,
 	cleanup_fd int vmm_end = -1;
 	struct vmm_options options = {
 		.id = container->state.id,
+		.size = &container->size,
 		.images = images,
 		.vsock_prefix = prefix,
 		.vsock_fd = vsock_fd,
@@ -109,16 +109,11 @@ static int launch(struct container *container, const struct globals *globals,
 
 	if (control_fd < 0 || vsock_fd < 0 || !prefix || !cmdline)
 		return error_set(err, ENOMEM, "start the VMM");
-	ret = bundle_memory_mib(&container->bundle, &options.memory_mib, err);
-	if (ret == 0)
-		ret = bundle_vcpus(&container->bundle, &options.vcpus, err);
-	if (ret < 0)
-		return ret;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_set(err, errno, "socketpair");
 	control_adopt(&container->control, pair[0]);
 	options.parent_fd = vmm_end = pair[1];
-	pid = vmm_start(&options, err);
+	pid = vmm_start(&container->files, &options, err);
 	if (pid < 0)
 		return pid;
 	ret = state_set_process(&container->state, pid, err);
@@ -185,25 +180,37 @@ static int write_pid_file(const struct container *container, const char *path, s
 	return file_replace(AT_FDCWD, path, 0644, text, strlen(text), err);
 }
 
+static bool wants_terminal(const struct container *container)
+{
+	return json_is_true(json_at(container->bundle.config, "process", "terminal", NULL));
+}
+
+static int check_terminal(const struct container *container, const struct create_options *options,
+			  struct error *err)
+{
+	bool terminal = wants_terminal(container);
+
+	if (!terminal && options->console_socket)
+		return error_say(err, EINVAL,
+				 "--console-socket needs process.terminal in the config");
+	if (terminal && !options->console_socket && !options->foreground)
+		return error_say(err, EINVAL,
+				 "process.terminal: a container that is not in the foreground "
+				 "needs --console-socket");
+	return 0;
+}
+
 /* Which terminal there is: none, the engine's by socket, or the caller's own streams. */
 static int prepare_terminal(struct container *container, const struct create_options *options,
 			    int *tty_fd, struct error *err)
 {
 	json_t *process = json_object_get(container->bundle.config, "process");
-	bool terminal = json_is_true(json_object_get(process, "terminal"));
 	uint16_t rows, columns;
 
-	if (!terminal && options->console_socket)
-		return error_say(err, EINVAL,
-				 "--console-socket needs process.terminal in the config");
-	if (!terminal)
+	if (!wants_terminal(container))
 		return 0;
 	if (options->console_socket)
 		return console_send(options->console_socket, tty_fd, err);
-	if (!options->foreground)
-		return error_say(err, EINVAL,
-				 "process.terminal: a container that is not in the foreground "
-				 "needs --console-socket");
 	if (!container->console)
 		return 0;
 	console_open(container->console);
@@ -256,21 +263,34 @@ static void explain_end(const struct container *container, int ret, struct error
 			  WEXITSTATUS(status));
 }
 
+/* All that can be found out before anything is made. */
+static int prepare(struct container *container, const struct create_options *options,
+		   json_t **seccomp, struct error *err)
+{
+	int ret = state_check_id(options->id, err);
+
+	if (ret == 0)
+		ret = bundle_load(&container->bundle, options->bundle, err);
+	if (ret == 0)
+		ret = bundle_vm_size(&container->bundle, &container->size, err);
+	if (ret == 0)
+		ret = check_terminal(container, options, err);
+	if (ret == 0)
+		ret = seccomp_filter_compile(container->bundle.config, seccomp, err);
+	if (ret == 0) {
+		vmm_find_files(&container->files);
+		ret = vmm_files_check(&container->files, err);
+	}
+	container->config_ns = monotonic_ns();
+	return ret;
+}
+
 int container_create(struct container *container, const struct globals *globals,
 		     const struct create_options *options, struct error *err)
 {
 	json_t *seccomp = NULL;
-	int ret;
+	int ret = prepare(container, options, &seccomp, err);
 
-	if (options->preserve_fds > 0)
-		return error_say(err, ENOTSUP,
-				 "--preserve-fds: open files cannot be handed into a VM");
-	ret = state_check_id(options->id, err);
-	if (ret == 0)
-		ret = bundle_load(&container->bundle, options->bundle, err);
-	if (ret == 0)
-		ret = seccomp_filter_compile(container->bundle.config, &seccomp, err);
-	container->config_ns = monotonic_ns();
 	if (ret == 0)
 		ret = state_create(&container->state, globals->root, options->id, err);
 	if (ret == 0) {
@@ -310,5 +330,6 @@ void container_destroy(struct container *container)
 	control_close(&container->control);
 	close_fd(&container->control.interrupt_fd);
 	bundle_destroy(&container->bundle);
+	vmm_files_destroy(&container->files);
 	state_destroy(&container->state);
 }

@@ -6,20 +6,24 @@
 #include "runtime/command.h"
 #include "runtime/console.h"
 #include "runtime/control_client.h"
+#include "runtime/options.h"
 #include "runtime/state.h"
+#include "runtime/vmm_process.h"
 
 /* The options that create and run share. */
 struct create_options {
 	const char *id, *bundle, *pid_file, *console_socket;
-	long preserve_fds;
 	bool foreground; /* the caller's streams serve a terminal too */
 };
 
-extern const struct argp create_argp; /* its input is a struct create_options */
+extern const struct option_spec create_options[];
+option_taker create_take; /* its input is a struct create_options */
 
 struct container {
 	struct state state;
 	struct bundle bundle;
+	struct vm_size size;
+	struct vmm_files files;
 	struct control control;	       /* the VMM's first client */
 	struct console *console;       /* the user's terminal, or NULL */
 	uint64_t config_ns, images_ns; /* when these were ready */

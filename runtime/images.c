@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,6 +65,7 @@ exec_tool(const char *path, char **argv, int output_fd, const int *fds)
 	sigset_t none;
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(null_fd, STDIN_FILENO);
 	dup2(output_fd, STDOUT_FILENO);
 	dup2(output_fd, STDERR_FILENO);
@@ -108,92 +110,120 @@ static const char *last_line(char *text)
 	return start ? start + 1 : text;
 }
 
-/* Runs a tool with fds (ended by -1) inherited at their own numbers. */
-static int run_tool(char **argv, const int *fds, struct error *err)
+/* A tool on its way. */
+struct tool {
+	const char *name;
+	pid_t pid;
+	int output_fd;
+};
+
+/* Starts a tool with fds (ended by -1) inherited at their own numbers. */
+static int tool_start(struct tool *tool, char **argv, const int *fds, struct error *err)
 {
 	cleanup_free char *path = find_tool(argv[0]);
-	cleanup_fd int output = -1;
-	char text[OUTPUT_MAX];
-	int ends[2], status;
-	pid_t child;
+	int ends[2];
 
 	if (!path)
 		return error_say(err, ENOENT, "%s is missing: install %s", argv[0],
 				 strcmp(argv[0], "mkfs.erofs") ? "e2fsprogs" : "erofs-utils");
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_set(err, errno, "run %s", argv[0]);
-	output = ends[0];
-	child = fork();
-	if (child == 0)
+	tool->name = argv[0];
+	tool->pid = fork();
+	if (tool->pid == 0)
 		exec_tool(path, argv, ends[1], fds);
 	close(ends[1]);
-	if (child < 0)
-		return error_set(err, errno, "run %s", argv[0]);
-	drain(output, text, sizeof(text));
-	while (waitpid(child, &status, 0) < 0)
+	tool->output_fd = ends[0];
+	if (tool->pid > 0)
+		return 0;
+	close_fd(&tool->output_fd);
+	return error_set(err, errno, "run %s", argv[0]);
+}
+
+static int tool_finish(struct tool *tool, struct error *err)
+{
+	char text[OUTPUT_MAX];
+	int status;
+
+	drain(tool->output_fd, text, sizeof(text));
+	close_fd(&tool->output_fd);
+	while (waitpid(tool->pid, &status, 0) < 0)
 		if (errno != EINTR)
-			return error_set(err, errno, "run %s", argv[0]);
+			return error_set(err, errno, "run %s", tool->name);
 	if (WIFSIGNALED(status))
-		return error_say(err, EIO, "%s was ended by signal %d", argv[0], WTERMSIG(status));
+		return error_say(err, EIO, "%s was ended by signal %d", tool->name,
+				 WTERMSIG(status));
 	if (WEXITSTATUS(status) != 0)
-		return error_say(err, EIO, "%s: %s", argv[0], last_line(text));
+		return error_say(err, EIO, "%s: %s", tool->name, last_line(text));
 	return 0;
 }
 
-static int make_lower(int rootfs_fd, int *out, struct error *err)
+static int start_lower(struct tool *tool, int fd, int rootfs_fd, struct error *err)
 {
-	cleanup_fd int fd = open_unnamed(err);
 	char image[32], source[32];
 	char *argv[] = {"mkfs.erofs", "--quiet", image, source, NULL};
-	int ret;
 
-	if (fd < 0)
-		return fd;
 	snprintf(image, sizeof(image), "/proc/self/fd/%d", fd);
 	snprintf(source, sizeof(source), "/proc/self/fd/%d", rootfs_fd);
-	ret = run_tool(argv, (const int[]){fd, rootfs_fd, -1}, err);
-	if (ret < 0)
-		return error_prefix(err, ret, "make the root's image in %s", IMAGES_DIR);
-	*out = take_fd(&fd);
-	return 0;
+	return tool_start(tool, argv, (const int[]){fd, rootfs_fd, -1}, err);
 }
 
-static int make_scratch(int *out, struct error *err)
+static int start_scratch(struct tool *tool, int fd, struct error *err)
 {
-	cleanup_fd int fd = open_unnamed(err);
 	char image[32];
 	char *argv[] = {"mkfs.ext4",
 			"-q",
 			"-F",
 			"-O",
-			"^has_journal",
+			"^has_journal,^resize_inode",
 			"-m",
 			"0",
 			"-E",
 			"lazy_itable_init=1,nodiscard",
 			image,
 			NULL};
-	int ret;
 
-	if (fd < 0)
-		return fd;
 	if (ftruncate(fd, (off_t)SCRATCH_BYTES) < 0)
-		return error_set(err, errno, "make the scratch disk in %s", IMAGES_DIR);
+		return error_set(err, errno, "make it %llu bytes large", SCRATCH_BYTES);
 	snprintf(image, sizeof(image), "/proc/self/fd/%d", fd);
-	ret = run_tool(argv, (const int[]){fd, -1}, err);
+	return tool_start(tool, argv, (const int[]){fd, -1}, err);
+}
+
+/* The two tools run at the same time. */
+static int make_both(struct images *images, int rootfs_fd, struct error *err)
+{
+	struct error why = {0};
+	struct tool lower, scratch;
+	int ret = start_lower(&lower, images->lower_fd, rootfs_fd, err);
+	int other = 0;
+
 	if (ret < 0)
-		return error_prefix(err, ret, "make the scratch disk in %s", IMAGES_DIR);
-	*out = take_fd(&fd);
-	return 0;
+		return ret;
+	if (images->scratch_fd >= 0) {
+		other = start_scratch(&scratch, images->scratch_fd, &why);
+		if (other == 0)
+			other = tool_finish(&scratch, &why);
+	}
+	ret = tool_finish(&lower, err);
+	if (ret == 0 && other < 0)
+		ret = error_say(err, -other, "%s", why.message);
+	return ret;
 }
 
 int images_make(struct images *images, int rootfs_fd, bool readonly, struct error *err)
 {
-	int ret = make_lower(rootfs_fd, &images->lower_fd, err);
+	int ret;
 
-	if (ret == 0 && !readonly)
-		ret = make_scratch(&images->scratch_fd, err);
-	return ret;
+	images->lower_fd = open_unnamed(err);
+	if (images->lower_fd < 0)
+		return images->lower_fd;
+	if (!readonly) {
+		images->scratch_fd = open_unnamed(err);
+		if (images->scratch_fd < 0)
+			return images->scratch_fd;
+	}
+	ret = make_both(images, rootfs_fd, err);
+	return error_prefix(err, ret, "make a disk image in %s", IMAGES_DIR);
 }
 
 void images_destroy(struct images *images)

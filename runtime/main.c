@@ -1,6 +1,7 @@
 /* bulkhead: the OCI command line. Global options, the command table, and how errors are told. */
 #include "runtime/command.h"
 #include "runtime/file.h"
+#include "runtime/options.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -18,125 +19,99 @@
 static const struct {
 	const char *name;
 	command_fn *run;
-	bool needs_root;
 } commands[] = {
-	{"check", cmd_check, false},  {"create", cmd_create, true},
-	{"delete", cmd_delete, true}, {"features", cmd_features, false},
-	{"kill", cmd_kill, true},     {"list", cmd_list, true},
-	{"run", cmd_run, true},	      {"spec", cmd_spec, false},
-	{"start", cmd_start, true},   {"state", cmd_state, true},
+	{"check", cmd_check},	    {"create", cmd_create}, {"delete", cmd_delete},
+	{"features", cmd_features}, {"kill", cmd_kill},	    {"list", cmd_list},
+	{"run", cmd_run},	    {"spec", cmd_spec},	    {"start", cmd_start},
+	{"state", cmd_state},
 };
-
-static const char doc[] = "Runs OCI containers, each in a virtual machine of its own."
-			  "\vCommands:\n"
-			  "  create ID     make a container from a bundle, and its VM\n"
-			  "  start ID      start the workload of a created container\n"
-			  "  run ID        create, start, wait and delete\n"
-			  "  state ID      print the state as JSON\n"
-			  "  kill ID [SIG] send a signal to the workload\n"
-			  "  delete ID     remove a stopped container\n"
-			  "  list          list the containers\n"
-			  "  spec          write a config.json to begin with\n"
-			  "  features      print what is supported, as JSON\n"
-			  "  check         say whether this machine can run containers\n\n"
-			  "`bulkhead COMMAND --help' has the options of a command.";
 
 enum { OPT_LOG = 256, OPT_LOG_FORMAT, OPT_DEBUG, OPT_SYSTEMD, OPT_MANAGER, OPT_ROOTLESS, OPT_ROOT };
 
-static const struct argp_option options[] = {
-	{"root", OPT_ROOT, "DIR", 0, "Where states are kept (" DEFAULT_ROOT ")", 0},
-	{"log", OPT_LOG, "FILE", 0, "Append the log to FILE instead of stderr", 0},
-	{"log-format", OPT_LOG_FORMAT, "FORMAT", 0, "text or json", 0},
-	{"debug", OPT_DEBUG, NULL, 0, "Log more, start-up times among it", 0},
-	{"version", 'v', NULL, 0, "Print the version", 0},
-	{"systemd-cgroup", OPT_SYSTEMD, NULL, 0, "Accepted for runc's sake", 1},
-	{"cgroup-manager", OPT_MANAGER, "NAME", 0, "cgroupfs, systemd or disabled", 1},
-	{"rootless", OPT_ROOTLESS, "WHEN", 0, "true, false or auto: accepted for runc's sake", 1},
+static const struct option_spec options[] = {
+	{OPT_ROOT, "root", "DIR", "Where states are kept (" DEFAULT_ROOT ")"},
+	{OPT_LOG, "log", "FILE", "Append the log to FILE instead of stderr"},
+	{OPT_LOG_FORMAT, "log-format", "FORMAT", "text or json"},
+	{OPT_DEBUG, "debug", NULL, "Log more, start-up times among it"},
+	{'v', "version", NULL, "Print the version"},
+	{OPT_SYSTEMD, "systemd-cgroup", NULL, "Accepted for runc's sake"},
+	{OPT_MANAGER, "cgroup-manager", "NAME", "cgroupfs, systemd or disabled"},
+	{OPT_ROOTLESS, "rootless", "WHEN", "true, false or auto: accepted for runc's sake"},
 	{0},
+};
+
+static const struct command_line command_line = {
+	.arguments = "COMMAND [ARGUMENT]...",
+	.about = "Runs OCI containers, each in a virtual machine of its own.",
+	.options = options,
+	.missing = "the command",
+	.epilogue = "Commands (bulkhead COMMAND --help has the options of each):\n"
+		    "  create ID         make a container from a bundle, and its VM\n"
+		    "  start ID          start the workload of a created container\n"
+		    "  run ID            create, start, wait and delete\n"
+		    "  state ID          print the state as JSON\n"
+		    "  kill ID [SIGNAL]  send a signal to the workload\n"
+		    "  delete ID         remove a stopped container\n"
+		    "  list              list the containers\n"
+		    "  spec              write a config.json to begin with\n"
+		    "  features          print what is supported, as JSON\n"
+		    "  check             say whether this machine can run containers",
+	.in_order = true,
 };
 
 struct arguments {
 	const char *root, *log;
 	bool json, debug;
-	int command; /* index into argv */
 };
 
 static void print_version(void)
 {
 	printf("bulkhead version %s\nspec: %s\n", BULKHEAD_VERSION, OCI_VERSION);
-	exit(0);
+	exit(fflush(stdout) == EOF);
 }
 
-static bool one_of(const char *word, const char *const *words)
+static int one_of(const char *option, const char *word, const char *const *words, struct error *err)
 {
-	for (; *words; words++)
+	char list[64] = "";
+
+	for (; *words; words++) {
 		if (!strcmp(word, *words))
-			return true;
-	return false;
+			return 0;
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
+			 *list ? ", " : "", *words);
+	}
+	return error_say(err, EINVAL, "%s: \"%s\" is not one of %s", option, word, list);
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static int take(void *input, int key, char *value, struct error *err)
 {
+	static const char *const formats[] = {"text", "json", NULL};
 	static const char *const managers[] = {"cgroupfs", "systemd", "disabled", NULL};
 	static const char *const whens[] = {"true", "false", "auto", NULL};
-	struct arguments *a = state->input;
+	struct arguments *a = input;
 
 	switch (key) {
 	case OPT_ROOT:
-		a->root = arg;
+		a->root = value;
 		return 0;
 	case OPT_LOG:
-		a->log = arg;
+		a->log = value;
 		return 0;
 	case OPT_LOG_FORMAT:
-		a->json = !strcmp(arg, "json");
-		if (!a->json && strcmp(arg, "text") != 0)
-			argp_error(state, "unknown log-format \"%s\"", arg);
-		return 0;
+		a->json = !strcmp(value, "json");
+		return one_of("--log-format", value, formats, err);
 	case OPT_DEBUG:
 		a->debug = true;
 		return 0;
-	case OPT_SYSTEMD:
-		return 0;
 	case OPT_MANAGER:
-		if (!one_of(arg, managers))
-			argp_error(state, "unknown cgroup manager \"%s\"", arg);
-		return 0;
+		return one_of("--cgroup-manager", value, managers, err);
 	case OPT_ROOTLESS:
-		if (!one_of(arg, whens))
-			argp_error(state, "--rootless: \"%s\" is not true, false or auto", arg);
-		return 0;
+		return one_of("--rootless", value, whens, err);
 	case 'v':
 		print_version();
 		return 0;
-	case ARGP_KEY_ARG:
-		/* What follows belongs to the command. */
-		a->command = state->next - 1;
-		state->next = state->argc;
+	default: /* OPT_SYSTEMD */
 		return 0;
-	case ARGP_KEY_END:
-		if (a->command == 0)
-			argp_error(state, "which command?");
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-error_t command_take_id(const char **id, int key, char *arg, struct argp_state *state)
-{
-	switch (key) {
-	case ARGP_KEY_ARG:
-		if (*id)
-			argp_error(state, "too many arguments: \"%s\"", arg);
-		*id = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (!*id)
-			argp_error(state, "the container's id is missing");
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
 	}
 }
 
@@ -181,41 +156,40 @@ static int open_log(struct globals *globals, const struct arguments *a, struct e
 	return 0;
 }
 
-static int open_root(struct globals *globals, const char *root, struct error *err)
+/* The folder is made with the first container. The VMM gets its path, and works elsewhere. */
+static int name_root(struct globals *globals, const char *root, struct error *err)
 {
-	int ret = make_directories(root, 0700, err);
+	cleanup_free char *here = NULL;
 
-	if (ret < 0)
-		return ret;
-	globals->root = realpath(root, NULL);
-	if (!globals->root)
-		return error_set(err, errno, "%s", root);
-	return 0;
+	if (!*root)
+		return error_say(err, EINVAL, "--root: the path is empty");
+	if (*root != '/') {
+		here = getcwd(NULL, 0);
+		if (!here)
+			return error_set(err, errno, "the working directory");
+	}
+	globals->root = here ? format("%s/%s", here, root) : strdup(root);
+	return globals->root ? 0 : error_set(err, ENOMEM, "--root %s", root);
 }
 
 static int run_command(struct globals *globals, const struct arguments *a, int argc, char **argv,
 		       struct error *err)
 {
-	char *name = argv[a->command];
+	const char *name = argv[0];
 	char title[64];
 	int ret;
 
-	ret = open_log(globals, a, err);
-	if (ret < 0)
-		return ret;
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(name, commands[i].name) != 0)
 			continue;
-		if (commands[i].needs_root) {
-			ret = open_root(globals, a->root, err);
-			if (ret < 0)
-				return ret;
-		}
+		ret = name_root(globals, a->root, err);
+		if (ret < 0)
+			return ret;
 		snprintf(title, sizeof(title), "bulkhead %s", name);
-		argv[a->command] = title;
-		return commands[i].run(globals, argc - a->command, argv + a->command, err);
+		argv[0] = title;
+		return commands[i].run(globals, argc, argv, err);
 	}
-	return error_say(err, EINVAL, "unknown command \"%s\"", name);
+	return error_say(err, EINVAL, "unknown command \"%s\": see bulkhead --help", name);
 }
 
 /* A descriptor among the first three that is closed would be taken by the next file opened. */
@@ -228,20 +202,22 @@ static void open_standard_streams(void)
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = {options, parse, "COMMAND [ARGUMENT...]", doc, NULL,
-					 NULL,	  NULL};
 	struct globals globals = {.log_fd = STDERR_FILENO, .started_ns = monotonic_ns()};
 	struct arguments a = {.root = DEFAULT_ROOT};
 	static struct error err;
-	int ret;
+	char title[] = "bulkhead";
+	int ret, at;
 
 	open_standard_streams();
-	argp_err_exit_status = 1;
-	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &a);
-	ret = run_command(&globals, &a, argc, argv, &err);
+	argv[0] = title;
+	at = ret = options_parse(&command_line, argc, argv, take, &a, &err);
+	if (ret >= 0)
+		ret = open_log(&globals, &a, &err);
+	if (ret == 0)
+		ret = run_command(&globals, &a, argc - at, argv + at, &err);
 	if (ret < 0) {
 		if (!err.code)
-			error_set(&err, -ret, "bulkhead %s", argv[a.command]);
+			error_set(&err, -ret, "bulkhead");
 		command_report(&globals, &err);
 		ret = 1;
 	}

@@ -32,7 +32,8 @@ int state_check_id(const char *id, struct error *err)
 	if (id[strspn(id, allowed)] || !strcmp(id, ".") || !strcmp(id, ".."))
 		return error_say(
 			err, EINVAL,
-			"container id \"%s\" is invalid: it may have letters, digits and _+-.", id);
+			"invalid container ID format: \"%s\": it may have letters, digits and _+-.",
+			id);
 	if (strlen(id) > NAME_MAX)
 		return error_say(err, EINVAL, "container id is longer than %d bytes", NAME_MAX);
 	return 0;
@@ -57,6 +58,8 @@ static int open_root(struct state *state, const char *root, const char *id, stru
 	if (!state->id)
 		return error_set(err, ENOMEM, "container %s", id);
 	state->root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (state->root_fd < 0 && errno == ENOENT)
+		return error_say(err, ENOENT, "container does not exist");
 	if (state->root_fd < 0)
 		return error_set(err, errno, "open %s", root);
 	return 0;
@@ -95,13 +98,16 @@ static int lock_folder(struct state *state, struct error *err)
 
 int state_create(struct state *state, const char *root, const char *id, struct error *err)
 {
-	int ret = open_root(state, root, id, err);
+	int ret = make_directories(root, 0700, err);
 
+	if (ret == 0)
+		ret = open_root(state, root, id, err);
 	if (ret < 0)
 		return ret;
 	if (mkdirat(state->root_fd, id, 0711) < 0) {
 		if (errno == EEXIST)
-			return error_say(err, EEXIST, "container with id exists: %s", id);
+			return error_say(err, EEXIST, "container with given ID already exists: %s",
+					 id);
 		return error_set(err, errno, "make %s/%s", root, id);
 	}
 	ret = open_folder(state, err);
@@ -315,16 +321,35 @@ static const char *phase_name(uint32_t phase)
 	}
 }
 
-const char *state_status(const struct state *state)
+/*
+ * A creator holds the lock from before it writes state.json until its VMM is known, so without a
+ * pid and with a free lock there is no creator any more. A lock is the open file's: a fresh one is
+ * needed to ask for it.
+ */
+static bool is_being_made(const struct state *state)
 {
-	cleanup_fd int fd = state_open_process(state);
+	cleanup_fd int fd = openat(state->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+const char *state_status(struct state *state)
+{
+	struct error ignored = {0};
+	cleanup_fd int fd = -1;
 	struct control control = CONTROL_INIT;
 	struct proto_status status;
-	const char *phase = json_string_value(json_object_get(state->doc, "phase"));
+	const char *phase;
 	int ret;
 
+	if (state->pid == 0 && is_being_made(state))
+		return "creating";
+	/* It may have been finished between the reading and the asking. */
+	if (state->pid == 0)
+		load(state, &ignored);
+	fd = state_open_process(state);
 	if (fd < 0)
-		return state->pid == 0 && phase ? phase : "stopped";
+		return "stopped";
 	ret = control_connect(&control, state->dir_fd, NULL);
 	if (ret == 0)
 		ret = control_status(&control, &status, STATUS_LIMIT, NULL);
@@ -333,11 +358,12 @@ const char *state_status(const struct state *state)
 		return phase_name(status.state);
 	close_fd(&fd);
 	fd = state_open_process(state);
+	phase = json_string_value(json_object_get(state->doc, "phase"));
 	/* Alive but mute: what was last known is the best answer. */
 	return fd >= 0 && phase ? phase : "stopped";
 }
 
-json_t *state_describe(const struct state *state)
+json_t *state_describe(struct state *state)
 {
 	static const char *const copied[] = {"bundle", "rootfs", "created", "owner", "annotations"};
 	const char *status = state_status(state);

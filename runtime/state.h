@@ -72,9 +72,9 @@ int state_wait_process(const struct state *state, int timeout_ms);
 int state_kill_process(const struct state *state, struct error *err);
 
 /* "creating", "created", "running" or "stopped": asks the VMM, but waits no more than 2 s. */
-const char *state_status(const struct state *state);
+const char *state_status(struct state *state);
 
 /* What `state` and `list` print. The caller's to json_decref. */
-json_t *state_describe(const struct state *state);
+json_t *state_describe(struct state *state);
 
 #endif

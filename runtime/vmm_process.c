@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
@@ -116,10 +117,12 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_option(line, "--id", options->id);
 	push_option(line, "--kernel", files->kernel);
 	push_option(line, "--initramfs", files->initramfs);
-	push_number(line, "--memory", options->memory_mib);
-	push_number(line, "--cpus", options->vcpus);
+	push_number(line, "--memory", options->size->memory_mib);
+	push_number(line, "--cpus", options->size->vcpus);
 	push_disk(line, options->images->lower_fd, ",ro,serial=lower0");
 	push_disk(line, options->images->scratch_fd, ",serial=scratch");
+	if (options->size->agent_timeout_ms)
+		push_number(line, "--agent-timeout", options->size->agent_timeout_ms);
 	push_option(line, "--vsock-path", options->vsock_prefix);
 	push_fd(line, "--vsock-fd", options->vsock_fd);
 	push_fd(line, "--control-fd", options->control_fd);
@@ -208,19 +211,67 @@ static pid_t spawn(const struct command_line *line, int tty_fd, struct error *er
 	return error_set(err, n == sizeof(code) ? code : EIO, "start %s", line->argv[0]);
 }
 
-pid_t vmm_start(const struct vmm_options *options, struct error *err)
+/* Tells about the first file that was not found. */
+static int explain_missing(const char *what, const char *variable, struct error *err)
 {
-	cleanup_vmm_files struct vmm_files files = {0};
+	const char *override = getenv(variable);
+
+	if (override && *override)
+		return error_set(err, access(override, R_OK) < 0 ? errno : EIO, "%s: %s=%s", what,
+				 variable, override);
+	return error_say(err, ENOENT,
+			 "%s is missing: run make, or set %s; bulkhead check shows what is needed",
+			 what, variable);
+}
+
+static int check_beginning(const char *path, const void *magic, size_t len, const char *problem,
+			   struct error *err)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	char bytes[8];
+	ssize_t n;
+
+	if (fd < 0)
+		return error_set(err, errno, "open %s", path);
+	n = read(fd, bytes, sizeof(bytes));
+	if (n < 0)
+		return error_set(err, errno, "read %s", path);
+	if (n < (ssize_t)len || memcmp(bytes, magic, len) != 0)
+		return error_say(err, ENOEXEC, "%s is not %s", path, problem);
+	return 0;
+}
+
+int vmm_check_kernel(const char *path, struct error *err)
+{
+	return check_beginning(path, ELFMAG, SELFMAG, "an uncompressed kernel (an ELF vmlinux)",
+			       err);
+}
+
+int vmm_check_initramfs(const char *path, struct error *err)
+{
+	return check_beginning(path, "070701", 6, "an uncompressed cpio archive (newc)", err);
+}
+
+int vmm_files_check(const struct vmm_files *files, struct error *err)
+{
+	if (!files->vmm)
+		return explain_missing("bulkhead-vmm", "BULKHEAD_VMM", err);
+	if (!files->kernel)
+		return explain_missing("the guest's kernel", "BULKHEAD_KERNEL", err);
+	if (!files->initramfs)
+		return explain_missing("the guest's initramfs", "BULKHEAD_INITRAMFS", err);
+	if (vmm_check_kernel(files->kernel, err) < 0 ||
+	    vmm_check_initramfs(files->initramfs, err) < 0)
+		return -ENOEXEC;
+	return 0;
+}
+
+pid_t vmm_start(const struct vmm_files *files, const struct vmm_options *options, struct error *err)
+{
 	struct command_line line = {0};
 	pid_t pid;
 
-	vmm_find_files(&files);
-	if (!files.vmm || !files.kernel || !files.initramfs)
-		return error_say(err, ENOENT, "%s is missing: `bulkhead check' says what is needed",
-				 !files.vmm	 ? "bulkhead-vmm"
-				 : !files.kernel ? "the guest's kernel"
-						 : "the guest's initramfs");
-	build_command_line(&line, &files, options);
+	build_command_line(&line, files, options);
 	pid = line.failed ? error_set(err, ENOMEM, "start the VMM")
 			  : spawn(&line, options->tty_fd, err);
 	for (int i = 0; i < line.argc; i++)

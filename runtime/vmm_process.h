@@ -3,10 +3,10 @@
 #define RUNTIME_VMM_PROCESS_H
 
 #include "common/error.h"
+#include "runtime/bundle.h"
 #include "runtime/images.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 struct vmm_files {
@@ -18,12 +18,19 @@ struct vmm_files {
  * or where BULKHEAD_VMM, BULKHEAD_KERNEL and BULKHEAD_INITRAMFS say.
  */
 void vmm_find_files(struct vmm_files *files);
+/* Whether the beginning of the file is what it should be. Returns 0, or a negative errno and why.
+ */
+int vmm_check_kernel(const char *path, struct error *err);
+int vmm_check_initramfs(const char *path, struct error *err);
+
+/* One line about the first file that was not found or cannot be right. */
+int vmm_files_check(const struct vmm_files *files, struct error *err);
 void vmm_files_destroy(struct vmm_files *files);
 #define cleanup_vmm_files __attribute__((cleanup(vmm_files_destroy)))
 
 struct vmm_options {
 	const char *id;
-	uint32_t memory_mib, vcpus;
+	const struct vm_size *size;
 	const struct images *images;
 	const char *vsock_prefix;
 	int vsock_fd, control_fd, parent_fd;
@@ -37,7 +44,8 @@ struct vmm_options {
  * Starts the VMM as a direct child in a session of its own, with exactly the descriptors named
  * above and 0, 1 and 2. Returns its pid or a negative errno.
  */
-pid_t vmm_start(const struct vmm_options *options, struct error *err);
+pid_t vmm_start(const struct vmm_files *files, const struct vmm_options *options,
+		struct error *err);
 
 /* `bulkhead-vmm --probe`. Returns 0, or a negative errno with the line that it printed. */
 int vmm_probe(const char *vmm, struct error *err);

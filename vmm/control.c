@@ -445,6 +445,14 @@ void control_finish(struct control *control, const uint32_t *exit_status, const 
 		finish_request(&request, exit_status, text);
 }
 
+bool control_has_parent(const struct control *control)
+{
+	for (const struct client *client = control->clients; client; client = client->next)
+		if (client->parent)
+			return true;
+	return false;
+}
+
 bool control_flushed(const struct control *control)
 {
 	for (const struct client *client = control->clients; client; client = client->next) {

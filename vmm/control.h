@@ -57,6 +57,9 @@ bool control_shutting_down(const struct control *control);
  */
 void control_finish(struct control *control, const uint32_t *exit_status, const char *text);
 
+/* Whether who asked for the container is still connected: it tells the user what it is told. */
+bool control_has_parent(const struct control *control);
+
 /* Whether every client has what was said to it, the parent an answer to its CREATE. */
 bool control_flushed(const struct control *control);
 

@@ -12,6 +12,7 @@
 #include "vmm/control.h"
 #include "vmm/exit.h"
 #include "vmm/machine.h"
+#include "vmm/probe.h"
 
 /* After the agent's connection broke: time for the machine to say why (a panic, a power-off). */
 #define LOST_GRACE_MS 500
@@ -180,8 +181,21 @@ static void machine_ended(void *ctx, enum machine_end why, const char *detail)
 	snprintf(sup->machine_detail, sizeof(sup->machine_detail), "%s", detail);
 }
 
+/* Asked when the machine is over: is this a host on which no kernel would boot? */
+static int probe_now(struct error *why)
+{
+	sigset_t set;
+
+	/* The probe's own time limit is a SIGALRM. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	return probe_host(why);
+}
+
 static void judge_machine(struct supervisor *sup)
 {
+	struct error probe = {0};
 	char why[300];
 
 	switch (sup->machine_end) {
@@ -204,9 +218,10 @@ static void judge_machine(struct supervisor *sup)
 			 sup->machine_detail);
 		break;
 	default:
-		snprintf(why, sizeof(why),
-			 "KVM cannot go on (%s); bulkhead-vmm --probe checks this host",
-			 sup->machine_detail);
+		if (probe_now(&probe) < 0)
+			snprintf(why, sizeof(why), "%.299s", probe.message);
+		else
+			snprintf(why, sizeof(why), "KVM cannot go on (%s)", sup->machine_detail);
 		break;
 	}
 	fail(sup, false, why);
@@ -379,7 +394,9 @@ static void report(struct supervisor *sup)
 				      sizeof(text) - len) == 0)
 			text[--len] = '\0';
 	}
-	log_error("%s: %s", sup->options->id, text);
+	/* One line for one failure: a parent logs what it is told. */
+	log_write(control_has_parent(sup->control) ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s: %s",
+		  sup->options->id, text);
 	control_finish(sup->control, NULL, text);
 }
 

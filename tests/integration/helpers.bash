@@ -6,7 +6,9 @@ setup() {
 	WORK=$BATS_TEST_TMPDIR
 	BUNDLE=$WORK/bundle
 	ID=test-$BATS_SUITE_TEST_NUMBER
-	tests/make-bundle "$BUNDLE" /bin/true
+	# Made once and copied: that is quicker.
+	[ -e "$BATS_SUITE_TMPDIR/bundle/config.json" ] || tests/make-bundle "$BATS_SUITE_TMPDIR/bundle" /bin/true
+	cp -a "$BATS_SUITE_TMPDIR/bundle" "$BUNDLE"
 }
 
 # On failure the log with the guests' consoles says what went on.
@@ -37,8 +39,11 @@ config() {
 
 # command_is WORD...: what the container runs.
 command_is() {
+	local words
 	# shellcheck disable=SC2016
-	config '.process.args = $ARGS.positional' --args "$@"
+	words=$(jq -nc '$ARGS.positional' --args -- "$@")
+	# shellcheck disable=SC2016
+	config '.process.args = $words' --argjson words "$words"
 }
 
 # in_container SCRIPT: runs a shell script in the bundle's container.
@@ -59,6 +64,37 @@ eventually() {
 		[ $SECONDS -lt $end ] || { echo "never came true: $*" >&2; return 1; }
 		sleep 0.05
 	done
+}
+
+# plain ARGUMENT...: the program without a log file: what a user sees.
+plain() {
+	timeout --foreground -k 5 "${LIMIT:-90}" build/bulkhead --root "$WORK/state" "$@"
+}
+
+# refuses TEXT ARGUMENT...: the command fails with nothing but one line, which has TEXT in it.
+refuses() {
+	local text=$1 code=0
+	shift
+	plain "$@" >"$WORK/stdout" 2>"$WORK/stderr" </dev/null || code=$?
+	if [ "$code" = 1 ] && [ ! -s "$WORK/stdout" ] && [ "$(wc -l <"$WORK/stderr")" = 1 ] &&
+		grep -qF -e "$text" "$WORK/stderr"; then
+		return
+	fi
+	echo "bulkhead $*: exit code $code, wanted is 1 and one line with: $text" >&2
+	cat "$WORK/stdout" "$WORK/stderr" >&2
+	return 1
+}
+
+# has_status ID STATUS: for eventually.
+has_status() {
+	[ "$(status_of "$1")" = "$2" ]
+}
+
+# ends_with CODE PID: waits for a background job. (bats' own run has other children.)
+ends_with() {
+	local code=0
+	wait "$2" || code=$?
+	[ "$code" = "$1" ] || { echo "exit code $code, wanted is $1" >&2; return 1; }
 }
 
 # All that a container may leave on the host, to compare before and after.

@@ -7,7 +7,8 @@
 /* clang-format off */
 #define UNIT_SUITES \
 	SUITE(error) \
-	SUITE(loop)
+	SUITE(loop) \
+	SUITE(virtqueue)
 /* clang-format on */
 
 #define SUITE(name) Suite *name##_suite(void);

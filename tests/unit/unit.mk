@@ -1,8 +1,9 @@
 # The unit tests, one program from every tests/unit/*_test.c; a second build of it has ASan and UBSan.
 # Each file's suite is a function named after the file: loop_test.c has Suite *loop_suite(void).
 
-UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c) $(wildcard devices/*.c))
-UNIT_LIBS = $(shell pkg-config --libs check liburing)
+UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c) $(wildcard devices/*.c) \
+		 $(wildcard protocol/*.c))
+UNIT_LIBS = $(shell pkg-config --libs check liburing) -lpthread
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
 
 .PHONY: unit-test

@@ -1,0 +1,64 @@
+#include "tests/unit/dummy.h"
+
+#include <string.h>
+
+#include "common/loop.h"
+
+static struct dummy *to_dummy(struct virtio_device *dev)
+{
+	return container_of(dev, struct dummy, dev);
+}
+
+static void dummy_config_read(struct virtio_device *dev, uint32_t offset, void *buf, size_t len)
+{
+	(void)dev;
+	virtio_config_copy(DUMMY_CONFIG, strlen(DUMMY_CONFIG), offset, buf, len);
+}
+
+static void dummy_config_write(struct virtio_device *dev, uint32_t offset, const void *buf,
+			       size_t len)
+{
+	struct dummy *dummy = to_dummy(dev);
+
+	dummy->written_offset = offset;
+	dummy->written_len = len;
+	dummy->written = 0;
+	memcpy(&dummy->written, buf, len);
+}
+
+static void dummy_activate(struct virtio_device *dev)
+{
+	to_dummy(dev)->activated++;
+}
+
+static void dummy_reset(struct virtio_device *dev)
+{
+	to_dummy(dev)->reset++;
+}
+
+static void dummy_kicked(struct virtio_device *dev, unsigned int queue)
+{
+	to_dummy(dev)->kicked[queue]++;
+}
+
+static const struct virtio_device_ops dummy_ops = {
+	.config_read = dummy_config_read,
+	.config_write = dummy_config_write,
+	.activate = dummy_activate,
+	.reset = dummy_reset,
+	.queue_kicked = dummy_kicked,
+};
+
+void dummy_init(struct dummy *dummy, const struct guest_memory *mem)
+{
+	memset(dummy, 0, sizeof(*dummy));
+	dummy->dev.ops = &dummy_ops;
+	dummy->dev.name = "dummy";
+	dummy->dev.id = VIRTIO_ID_NET;
+	virtio_device_init(&dummy->dev, mem, 1ull << 5, DUMMY_QUEUES, DUMMY_QUEUE_SIZE);
+}
+
+void dummy_destroy(struct dummy *dummy)
+{
+	virtio_device_destroy(&dummy->dev);
+}

@@ -1,0 +1,25 @@
+/* A virtio device that does nothing but count: for what is common to all of them. */
+#ifndef TESTS_UNIT_DUMMY_H
+#define TESTS_UNIT_DUMMY_H
+
+#include "devices/virtio.h"
+
+#define DUMMY_QUEUES	 2
+#define DUMMY_QUEUE_SIZE 256
+#define DUMMY_CONFIG	 "0123456789"
+
+struct dummy {
+	struct virtio_device dev;
+	unsigned int activated;
+	unsigned int reset;
+	unsigned int kicked[DUMMY_QUEUES];
+	/* The last write to config space. */
+	uint32_t written_offset;
+	uint64_t written;
+	size_t written_len;
+};
+
+void dummy_init(struct dummy *dummy, const struct guest_memory *mem);
+void dummy_destroy(struct dummy *dummy);
+
+#endif
