@@ -137,8 +137,24 @@ static int request_do(struct blk *blk, struct blk_request *request)
 	return ret < 0 ? -errno : (int)ret;
 }
 
+/*
+ * Takes the outcome of a step. Returns whether the request is finished: it is, too, when a reset
+ * waits for it, or a guest could have us busy for minutes after that with a few huge requests.
+ */
+static bool request_stepped(struct blk *blk, struct blk_request *request, int outcome)
+{
+	if (blk_request_step_done(request, outcome))
+		return true;
+	if (blk->dev.active)
+		return false;
+	request->result = VIRTIO_BLK_S_IOERR;
+	return true;
+}
+
 static void request_start(struct blk *blk, struct blk_request *request)
 {
+	int outcome;
+
 	if (request->op == BLK_NONE) {
 		request_finish(blk, request);
 		return;
@@ -147,8 +163,12 @@ static void request_start(struct blk *blk, struct blk_request *request)
 		request_queue(blk, request);
 		return;
 	}
-	while (!blk_request_step_done(request, request_do(blk, request)))
-		;
+	/* A vCPU at the registers must not wait for the disk; it is in flight, so a reset does. */
+	do {
+		pthread_mutex_unlock(&blk->dev.lock);
+		outcome = request_do(blk, request);
+		pthread_mutex_lock(&blk->dev.lock);
+	} while (!request_stepped(blk, request, outcome));
 	request_finish(blk, request);
 }
 
@@ -216,7 +236,7 @@ static void ring_ready(struct loop_watch *watch, uint32_t events)
 		int outcome = cqe->res;
 
 		io_uring_cqe_seen(&blk->ring, cqe);
-		if (blk_request_step_done(request, outcome))
+		if (request_stepped(blk, request, outcome))
 			request_finish(blk, request);
 		else
 			request_queue(blk, request);

@@ -9,6 +9,11 @@
 #include <linux/virtio_blk.h>
 
 #define ZEROES_LEN (64u * 1024)
+/*
+ * Bytes of a transfer done at once. A chain can have 4 GiB, all of them the same page, and between
+ * steps a reset can end it. What drivers ask for fits.
+ */
+#define STEP_MAX (4u << 20)
 
 /* Written where the file can neither punch holes nor zero ranges. Never written to. */
 static const uint8_t zeroes[ZEROES_LEN];
@@ -152,7 +157,7 @@ static unsigned int zero_buffers(struct blk_request *request)
 	uint64_t left = request->len;
 	unsigned int count = 0;
 
-	/* 1 MiB a step, so that a step stays short. */
+	/* 1 MiB a step. */
 	while (left && count < 16) {
 		size_t len = left < ZEROES_LEN ? (size_t)left : ZEROES_LEN;
 
@@ -167,14 +172,15 @@ static unsigned int zero_buffers(struct blk_request *request)
 unsigned int blk_request_buffers(struct blk_request *request)
 {
 	struct virtqueue_chain *chain = &request->chain;
+	size_t len = request->len < STEP_MAX ? (size_t)request->len : STEP_MAX;
 
 	if (request->op == BLK_WRITE_ZEROES)
 		return zero_buffers(request);
 	if (request->op == BLK_READ)
 		return iov_slice(request->iov, virtqueue_chain_writable(chain), chain->writable,
-				 request->done, (size_t)request->len);
+				 request->done, len);
 	return iov_slice(request->iov, chain->iov, chain->readable,
-			 sizeof(struct virtio_blk_outhdr) + request->done, (size_t)request->len);
+			 sizeof(struct virtio_blk_outhdr) + request->done, len);
 }
 
 static bool transfer_done(struct blk_request *request, int outcome)

@@ -37,7 +37,7 @@ struct blk_limits {
  */
 int blk_request_parse(struct blk_request *request, const struct blk_limits *limits);
 
-/* Sets request->iov to what is left of the buffers; returns its length. */
+/* Sets request->iov to the buffers of the next step; returns its length. */
 unsigned int blk_request_buffers(struct blk_request *request);
 
 /*

@@ -291,6 +291,47 @@ int proto_decode_status(const struct proto_frame *frame, struct proto_status *ou
 	return 0;
 }
 
+/*
+ * The length of the character at bytes, or 0 when it is not one to show: broken UTF-8, or a control
+ * character, of which terminals also know those from U+0080 to U+009F.
+ */
+static size_t character_len(const uint8_t *bytes, size_t len)
+{
+	uint8_t first = bytes[0];
+	size_t want = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+
+	if (want == 1)
+		return (first >= 0x20 && first != 0x7f) || first == '\n' || first == '\t';
+	if (first < 0xc2 || first > 0xf4 || want > len)
+		return 0;
+	for (size_t i = 1; i < want; i++)
+		if ((bytes[i] & 0xc0) != 0x80)
+			return 0;
+	/* Controls, overlong forms, surrogates, and what lies beyond U+10FFFF. */
+	if ((first == 0xc2 && bytes[1] < 0xa0) || (first == 0xe0 && bytes[1] < 0xa0) ||
+	    (first == 0xed && bytes[1] > 0x9f) || (first == 0xf0 && bytes[1] < 0x90) ||
+	    (first == 0xf4 && bytes[1] > 0x8f))
+		return 0;
+	return want;
+}
+
+/* Copies what can be shown; every other byte becomes a question mark. */
+static void text_clean(char *out, const uint8_t *text, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		size_t part = character_len(text + at, len - at);
+
+		if (part)
+			memcpy(out + at, text + at, part);
+		else
+			out[at] = '?';
+		at += part ? part : 1;
+	}
+	out[len] = '\0';
+}
+
 int proto_decode_error(const struct proto_frame *frame, int *code, char *text, size_t text_size)
 {
 	struct proto_error body;
@@ -307,12 +348,6 @@ int proto_decode_error(const struct proto_frame *frame, int *code, char *text, s
 	len = frame->body_len - sizeof(body);
 	if (len > text_size - 1)
 		len = text_size - 1;
-	for (size_t i = 0; i < len; i++) {
-		uint8_t c = frame->body[sizeof(body) + i];
-		bool plain = (c >= 0x20 && c != 0x7f) || c == '\n' || c == '\t';
-
-		text[i] = plain ? (char)c : '?';
-	}
-	text[len] = '\0';
+	text_clean(text, frame->body + sizeof(body), len);
 	return 0;
 }

@@ -177,7 +177,8 @@ int proto_send_error(int fd, uint32_t id, int code, const char *text);
 
 /*
  * Body codecs. decode: 0, or -EPROTO when the length or a field is out of range; text of an error
- * is copied to a terminated string with control characters other than newline and tab replaced.
+ * is copied to a terminated string, as UTF-8; what is broken and control characters other than
+ * newline and tab are replaced.
  */
 int proto_decode_hello(const struct proto_frame *frame, struct proto_hello *out);
 int proto_decode_process(const struct proto_frame *frame, struct proto_process *out);

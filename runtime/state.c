@@ -210,8 +210,8 @@ int state_remove(struct state *state, struct error *err)
 	return 0;
 }
 
-/* Fields 3 (state) and 22 (start time); the second field may hold spaces and parentheses. */
-static int read_stat(pid_t pid, char *letter, unsigned long long *start_time)
+/* Field 22 of stat; the second may hold spaces and parentheses. */
+static int read_start_time(pid_t pid, unsigned long long *start_time)
 {
 	char path[64], text[1024];
 	const char *at;
@@ -227,20 +227,29 @@ static int read_stat(pid_t pid, char *letter, unsigned long long *start_time)
 		return -ESRCH;
 	text[len] = '\0';
 	at = strrchr(text, ')');
-	if (!at || sscanf(at + 1,
-			  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
-			  "%*d %llu",
-			  letter, start_time) != 2)
+	if (!at ||
+	    sscanf(at + 1,
+		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+		   "%*d %llu",
+		   start_time) != 1)
 		return -ESRCH;
 	return 0;
+}
+
+/* A zombie has ended. Its first thread alone may be one before the others, so stat does not tell.
+ */
+static bool has_ended(int pid_fd)
+{
+	struct pollfd end = {.fd = pid_fd, .events = POLLIN};
+
+	return poll(&end, 1, 0) > 0;
 }
 
 int state_set_process(struct state *state, pid_t pid, struct error *err)
 {
 	unsigned long long start_time;
-	char letter;
 
-	if (read_stat(pid, &letter, &start_time) < 0)
+	if (read_start_time(pid, &start_time) < 0)
 		return error_say(err, ESRCH, "bulkhead-vmm ended at once");
 	state->pid = pid;
 	state->start_time = start_time;
@@ -257,7 +266,6 @@ void state_set_phase(struct state *state, const char *phase)
 int state_open_process(const struct state *state)
 {
 	unsigned long long start_time;
-	char letter;
 	int fd;
 
 	if (state->pid <= 0)
@@ -266,8 +274,8 @@ int state_open_process(const struct state *state)
 	if (fd < 0)
 		return -ESRCH;
 	/* The descriptor is held first: what it names cannot change while the check is made. */
-	if (read_stat(state->pid, &letter, &start_time) < 0 || letter == 'Z' || letter == 'X' ||
-	    start_time != state->start_time) {
+	if (read_start_time(state->pid, &start_time) < 0 || start_time != state->start_time ||
+	    has_ended(fd)) {
 		close(fd);
 		return -ESRCH;
 	}

@@ -143,7 +143,7 @@ load helpers
 	command_is /bin/sh -c 'trap "echo term" TERM; trap "echo usr1" USR1; trap "echo rt" 36; echo up
 		while :; do sleep 0.1; done'
 	env -i build/bulkhead --root "$WORK/state" run -d --pid-file "$WORK/pid" -b "$BUNDLE" "$ID" \
-		</dev/null >"$WORK/out" 2>&1
+		</dev/null >>"$WORK/out" 2>&1
 	[ "$(status_of "$ID")" = running ]
 	kill -0 "$(cat "$WORK/pid")"
 	eventually grep -q up "$WORK/out"

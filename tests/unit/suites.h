@@ -8,7 +8,13 @@
 #define UNIT_SUITES \
 	SUITE(error) \
 	SUITE(loop) \
-	SUITE(virtqueue)
+	SUITE(memory) \
+	SUITE(virtqueue) \
+	SUITE(mmio) \
+	SUITE(rng) \
+	SUITE(console) \
+	SUITE(protocol) \
+	SUITE(blk)
 /* clang-format on */
 
 #define SUITE(name) Suite *name##_suite(void);

@@ -1,0 +1,370 @@
+#!/usr/bin/env bats
+# Bad input and bad luck: one clear line, an exit code that is not 0, and nothing half-made.
+# In single quotes are jq's variables and other shells'.
+# shellcheck disable=SC2016
+
+load helpers
+
+# stays_clean COMMAND...: the command leaves no state, process, mount, cgroup or image behind.
+stays_clean() {
+	local before
+	before=$(host_footprint)
+	"$@"
+	[ "$(host_footprint)" = "$before" ] || { echo "left: $(host_footprint), before: $before" >&2; return 1; }
+}
+
+# The same for a config that is refused by its one line.
+config_refused() {
+	local filter=$1 text=$2
+	cp "$WORK/good.json" "$BUNDLE/config.json"
+	config "$filter"
+	stays_clean refuses "$text" create -b "$BUNDLE" "$ID"
+}
+
+# fails_with_console TEXT PATTERN ARGUMENT...: as refuses, but after the line comes the tail of the guest's console,
+# which matches PATTERN.
+fails_with_console() {
+	local text=$1 pattern=$2 code=0
+	shift 2
+	plain "$@" >"$WORK/stdout" 2>"$WORK/stderr" </dev/null || code=$?
+	if [ "$code" != 0 ] && [ ! -s "$WORK/stdout" ] && head -n 1 "$WORK/stderr" | grep -qF -e "$text" &&
+		tail -n +2 "$WORK/stderr" | grep -qE -e "$pattern" &&
+		[ "$(grep -c 'level=error' "$WORK/stderr")" = 1 ] && [ "$(wc -l <"$WORK/stderr")" -le 22 ]; then
+		return
+	fi
+	echo "bulkhead $*: exit code $code, wanted: $text, and on the console: $pattern" >&2
+	cat "$WORK/stdout" "$WORK/stderr" >&2
+	return 1
+}
+
+# elsewhere SCRIPT: runs it in a mount namespace of its own; its arguments are the state folder, the bundle and the id.
+elsewhere() {
+	unshare -m bash -euc "$1" bash "$WORK/state" "$BUNDLE" "$ID"
+}
+
+# elsewhere_refuses TEXT SCRIPT: as refuses.
+elsewhere_refuses() {
+	local code=0
+	elsewhere "$2" >"$WORK/stdout" 2>"$WORK/stderr" </dev/null || code=$?
+	if [ "$code" = 1 ] && [ ! -s "$WORK/stdout" ] && [ "$(wc -l <"$WORK/stderr")" = 1 ] &&
+		grep -qF -e "$1" "$WORK/stderr"; then
+		return
+	fi
+	echo "exit code $code, wanted is 1 and one line with: $1" >&2
+	cat "$WORK/stdout" "$WORK/stderr" >&2
+	return 1
+}
+
+# make_initramfs SCRIPT: $WORK/initramfs.cpio, whose /init it is.
+make_initramfs() {
+	rm -rf "$WORK/initramfs"
+	mkdir -p "$WORK/initramfs/bin"
+	cp "$(command -v busybox)" "$WORK/initramfs/bin/busybox"
+	printf '#!/bin/busybox sh\n%s\n' "$1" >"$WORK/initramfs/init"
+	chmod 755 "$WORK/initramfs/init"
+	(cd "$WORK/initramfs" && find . | cpio --quiet -o -H newc) >"$WORK/initramfs.cpio"
+}
+
+@test "no KVM" {
+	local no_kvm='
+		mkdir "$1.dev"
+		cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx "$1.dev"
+		ln -s /proc/self/fd "$1.dev"
+		mount --bind "$1.dev" /dev'
+	stays_clean elsewhere_refuses '/dev/kvm is not there: load kvm_intel or kvm_amd' "$no_kvm"'
+		build/bulkhead --root "$1" run -b "$2" "$3"'
+	rm -r "$WORK/state.dev"
+	elsewhere "$no_kvm"'; build/bulkhead check' >"$WORK/out" && false
+	[ $? = 1 ]
+	grep -q '^kvm *MISSING: .*/dev/kvm is not there' "$WORK/out"
+
+	# Another user, who may do all else.
+	chmod 711 "$BATS_RUN_TMPDIR" "$WORK/.." "$WORK"
+	stays_clean elsewhere_refuses 'no permission to use /dev/kvm: run as root or join the group that owns it' '
+		mount -t tmpfs -o mode=1777 tmpfs /var/lib/bulkhead
+		setpriv --reuid 1000 --regid 1000 --clear-groups build/bulkhead --root /var/lib/bulkhead/state \
+			run -b "$2" "$3"'
+	stays_clean elsewhere_refuses 'mkdir /run/bulkhead: Permission denied' '
+		setpriv --reuid 1000 --regid 1000 --clear-groups build/bulkhead run -b "$2" "$3"'
+}
+
+@test "a KVM that cannot boot Linux" {
+	# What such a KVM does, seen on a real one: it gives up on the first instruction that it does not emulate.
+	cat >"$WORK/shim.c" <<-END
+		#include <linux/kvm.h>
+		#include <stdarg.h>
+		#include <sys/mman.h>
+		#include <sys/syscall.h>
+		#include <unistd.h>
+		static struct kvm_run *runs[1024];
+		void *mmap(void *at, size_t len, int prot, int flags, int fd, off_t offset)
+		{
+			void *memory = (void *)syscall(SYS_mmap, at, len, prot, flags, fd, offset);
+			if (fd >= 0 && fd < 1024)
+				runs[fd] = memory;
+			return memory;
+		}
+		int ioctl(int fd, unsigned long request, ...)
+		{
+			va_list args;
+			va_start(args, request);
+			if (request != KVM_RUN)
+				return syscall(SYS_ioctl, fd, request, va_arg(args, long));
+			runs[fd]->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+			runs[fd]->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+			return 0;
+		}
+	END
+	gcc -w -shared -fPIC -D_GNU_SOURCE -o "$WORK/shim.so" "$WORK/shim.c"
+	printf '#!/bin/sh\nLD_PRELOAD=%s exec %s "$@"\n' "$WORK/shim.so" "$PWD/build/bulkhead-vmm" >"$WORK/vmm"
+	chmod 755 "$WORK/vmm"
+	export BULKHEAD_VMM=$WORK/vmm
+	stays_clean refuses 'cannot boot Linux; use a host with hardware virtualization' run -b "$BUNDLE" "$ID"
+	run -1 plain check
+	grep -q '^kvm *MISSING: .*cannot boot Linux; use a host' <<<"$output"
+}
+
+@test "kernel, initramfs or VMM missing or wrong" {
+	local file
+	echo 'not what it should be' >"$WORK/garbage"
+	: >"$WORK/empty"
+	head -c 300 build/guest/vmlinux >"$WORK/cut-off"
+	for file in none garbage empty cut-off; do
+		BULKHEAD_KERNEL=$WORK/$file stays_clean refuses "$WORK/$file" run -b "$BUNDLE" "$ID"
+		[ "$file" = cut-off ] || BULKHEAD_INITRAMFS=$WORK/$file stays_clean refuses "$WORK/$file" run -b "$BUNDLE" "$ID"
+	done
+	BULKHEAD_VMM=$WORK/none stays_clean refuses "BULKHEAD_VMM=$WORK/none: No such file" run -b "$BUNDLE" "$ID"
+	BULKHEAD_VMM=$WORK/garbage stays_clean refuses "start $WORK/garbage: Permission denied" run -b "$BUNDLE" "$ID"
+	BULKHEAD_VMM=/bin/false stays_clean refuses 'bulkhead-vmm ended with exit code 1' run -b "$BUNDLE" "$ID"
+	# As after a build that did not get far.
+	mkdir "$WORK/bin"
+	cp build/bulkhead "$WORK/bin"
+	run -1 "$WORK/bin/bulkhead" --root "$WORK/state" run -b "$BUNDLE" "$ID"
+	[[ $output = *'bulkhead-vmm is missing: run make, or set BULKHEAD_VMM'* ]]
+	[ ! -e "$WORK/state" ]
+}
+
+@test "config.json that is missing, no JSON, or not what the specification says" {
+	local file=$BUNDLE/config.json
+	cp "$file" "$WORK/good.json"
+	rm "$file"
+	stays_clean refuses "JSON specification file $file not found" run -b "$BUNDLE" "$ID"
+	stays_clean refuses "bundle $WORK/none: No such file or directory" run -b "$WORK/none" "$ID"
+	printf '{\n  "ociVersion": "1.0.2",\n  "root": }\n' >"$file"
+	stays_clean refuses "$file: line 3, column 11: " run -b "$BUNDLE" "$ID"
+	: >"$file"
+	stays_clean refuses "$file: line 1, column 0: " run -b "$BUNDLE" "$ID"
+	printf '[]' >"$file"
+	stays_clean refuses "$file: must be an object, is an array" run -b "$BUNDLE" "$ID"
+	head -c 5000 /dev/urandom >"$file"
+	stays_clean refuses "$file: line " run -b "$BUNDLE" "$ID"
+	rm "$file"
+	mkdir "$file"
+	stays_clean refuses "read $file: Is a directory" run -b "$BUNDLE" "$ID"
+	rmdir "$file"
+
+	config_refused 'del(.ociVersion)' 'ociVersion: is missing'
+	config_refused '.ociVersion = "2.0.0"' 'ociVersion: 2.0.0 is not supported, only 1.x is'
+	config_refused '.ociVersion = "new"' 'ociVersion: \"new\" is not a version'
+	config_refused '.ociVersion = 1' 'ociVersion: must be a string, is an integer'
+	config_refused 'del(.root)' 'root: is missing'
+	config_refused 'del(.root.path)' 'root.path: is missing'
+	config_refused '.root.path = "nowhere"' "root.path: open $BUNDLE/nowhere: No such file or directory"
+	config_refused '.root.path = "config.json"' "root.path: open $file: Not a directory"
+	config_refused '.root.readonly = "yes"' 'root.readonly: must be true or false, is a string'
+	config_refused 'del(.process)' 'process: is missing'
+	config_refused '.process.args = "sh"' 'process.args: must be an array, is a string'
+	config_refused '.process.args = []' 'process.args: must not be empty'
+	config_refused '.process.args = ["sh", 1]' 'process.args[1]: must be a string, is an integer'
+	config_refused 'del(.process.cwd)' 'process.cwd: is missing'
+	config_refused '.process.cwd = "here"' 'process.cwd: \"here\" is not an absolute path'
+	config_refused '.process.env = {}' 'process.env: must be an array, is an object'
+	config_refused '.process.user.uid = -1' 'process.user.uid: must be an integer that is not negative, is an integer'
+	config_refused '.process.terminal = true' 'process.terminal: a container that is not in the foreground needs'
+	config_refused '.mounts[1].destination = "dev"' 'mounts[1].destination: \"dev\" is not an absolute path'
+	config_refused 'del(.mounts[0].destination)' 'mounts[0].destination: is missing'
+	config_refused '.mounts[2].options = "ro"' 'mounts[2].options: must be an array, is a string'
+	config_refused '.linux.namespaces[0].type = 5' 'linux.namespaces[0].type: must be a string, is an integer'
+	config_refused '.linux.namespaces[0].path = "/proc/1/ns/pid"' 'linux.namespaces[0].path: a container in a VM cannot'
+	config_refused '.hooks.prestart = [{"path": "/bin/true"}]' 'hooks.prestart: hooks are not supported yet'
+	config_refused '.linux.seccomp = {"defaultAction": "SCMP_ACT_WISH"}' 'SCMP_ACT_WISH'
+	config_refused '.annotations = {"x": 1}' 'annotations.x: must be a string, is an integer'
+	config_refused '.hostname = ("x" * 2000000)' 'is too large' || true
+}
+
+@test "ids that are taken, wrong or unknown" {
+	local id
+	for id in a/b /a ../x .. . 'a b' 'a%' $'a\nb' ''; do
+		stays_clean refuses 'container ' create -b "$BUNDLE" "$id"
+		stays_clean refuses 'container ' state "$id"
+		stays_clean refuses 'container ' delete --force "$id"
+	done
+	refuses 'invalid container ID format: \"a/b\"' create -b "$BUNDLE" a/b
+	refuses 'invalid container ID format: \"..\"' run -b "$BUNDLE" ..
+	refuses 'container id cannot be empty' run -b "$BUNDLE" ''
+	refuses 'container id is longer than 255 bytes' run -b "$BUNDLE" "$(printf '%0300d' 0)"
+	mkdir -p "$WORK/state/taken"
+	stays_clean refuses 'container with given ID already exists: taken' run -b "$BUNDLE" taken
+	refuses 'container does not exist' state taken
+	plain delete --force taken
+	[ -z "$(ls -A "$WORK/state")" ]
+	echo '{' >"$WORK/state/file"
+	refuses 'open the state of container file: Not a directory' state file
+	mkdir "$WORK/state/broken"
+	echo '{' >"$WORK/state/broken/state.json"
+	refuses 'state.json of container broken is damaged: delete --force removes it' state broken
+	plain delete --force broken
+	refuses "mkdir $BUNDLE/config.json: File exists" --root "$BUNDLE/config.json" run -b "$BUNDLE" "$ID" || \
+		refuses "$BUNDLE/config.json: Not a directory" --root "$BUNDLE/config.json" run -b "$BUNDLE" "$ID"
+}
+
+@test "a command that cannot be executed" {
+	echo data >"$BUNDLE/rootfs/etc/data"
+	command_is nowhere
+	stays_clean refuses 'exec: \"nowhere\": executable file not found in $PATH' run -b "$BUNDLE" "$ID"
+	command_is /bin/nowhere
+	stays_clean refuses 'exec: \"/bin/nowhere\": stat /bin/nowhere: no such file or directory' run -b "$BUNDLE" "$ID"
+	command_is /etc/data
+	stays_clean refuses 'exec: \"/etc/data\": permission denied' create -b "$BUNDLE" "$ID"
+}
+
+@test "disk full while the images are made, and tools that are missing" {
+	stays_clean elsewhere_refuses 'make a disk image in /var/lib/bulkhead' '
+		mount -t tmpfs -o size=100k tmpfs /var/lib/bulkhead
+		build/bulkhead --root "$1" run -b "$2" "$3"'
+	grep -q 'No space left on device' "$WORK/stderr"
+	config '.root.readonly = false'
+	stays_clean elsewhere_refuses 'make a disk image in /var/lib/bulkhead' '
+		mount -t tmpfs -o size=3m tmpfs /var/lib/bulkhead
+		build/bulkhead --root "$1" run -b "$2" "$3"'
+	stays_clean elsewhere_refuses 'mkfs.erofs is missing: install erofs-utils' '
+		mount --bind /dev/null "$(readlink -f "$(command -v mkfs.erofs)")"
+		build/bulkhead --root "$1" run -b "$2" "$3"'
+	# The state is on a disk too.
+	elsewhere_refuses 'No space left on device' '
+		mkdir "$1.full"
+		mount -t tmpfs -o size=4k,nr_inodes=3 tmpfs "$1.full"
+		build/bulkhead --root "$1.full" run -b "$2" "$3"'
+	stays_clean refuses "write /nonexistent/pid: No such file or directory" \
+		create -b "$BUNDLE" --pid-file /nonexistent/pid "$ID"
+}
+
+@test "memory that is too little or too much" {
+	config '.annotations = {"io.bulkhead.memory": "64"}'
+	plain run -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1 || grep -q 'level=error msg="' "$WORK/out"
+	config '.annotations = {"io.bulkhead.memory": "1048576"}'
+	plain run -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1 || grep -q 'level=error msg="' "$WORK/out"
+	head "$WORK/out" >&3
+	[ -z "$(plain list -q)" ]
+}
+
+@test "a kernel that panics shows the end of its console" {
+	BULKHEAD_CMDLINE=rdinit=/nonexistent stays_clean \
+		fails_with_console "the guest's kernel has panicked" 'Kernel panic - not syncing' run -b "$BUNDLE" "$ID"
+	make_initramfs 'echo this is the wrong init; exit 5'
+	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio stays_clean fails_with_console "the guest's kernel has panicked" \
+		'Attempted to kill init.*500' create -b "$BUNDLE" "$ID"
+	grep -q 'this is the wrong init' "$WORK/stderr"
+	[ "$(bulkhead list -q)" = '' ]
+}
+
+@test "a kernel that panics under a running workload" {
+	config '.annotations = {"io.bulkhead.kernel-cmdline": "sysctl.vm.panic_on_oom=2", "io.bulkhead.memory": "96"} |
+		del(.linux.resources)'
+	command_is /bin/sh -c 'x=x; while :; do x=$x$x; done'
+	stays_clean fails_with_console "the guest's kernel has panicked" 'Out of memory' run -b "$BUNDLE" "$ID"
+	# Without a client that waits, the log has it.
+	bulkhead run -d -b "$BUNDLE" --pid-file "$WORK/pid" "$ID" </dev/null >"$WORK/out" 2>&1
+	eventually has_status "$ID" stopped
+	eventually grep -q "level=error msg=\"$ID: the guest's kernel has panicked.*Out of memory" "$WORK/log"
+	plain delete "$ID"
+}
+
+@test "an agent that never answers" {
+	local begin=$SECONDS
+	make_initramfs 'echo this init says nothing; exec /bin/busybox sleep 1000'
+	config '.annotations = {"io.bulkhead.agent-timeout": "4000"}'
+	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio stays_clean fails_with_console \
+		"the guest's agent did not report within 4000 ms" 'this init says nothing' create -b "$BUNDLE" "$ID"
+	[ $((SECONDS - begin)) -lt 20 ]
+	make_initramfs 'echo this init powers off; exec /bin/busybox poweroff -f'
+	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio stays_clean fails_with_console \
+		"the guest" 'this init powers off' create -b "$BUNDLE" "$ID"
+	make_initramfs 'echo this init reboots; exec /bin/busybox reboot -f'
+	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio stays_clean fails_with_console \
+		"the guest's kernel has reset the machine" 'this init reboots' create -b "$BUNDLE" "$ID"
+}
+
+# vmm_of: the VMM's pid as the state has it, or nothing.
+vmm_of() {
+	jq -r '.pid // empty' "$WORK/state/$ID/state.json" 2>/dev/null
+}
+
+@test "a VMM that is killed at any moment leaves what can be deleted" {
+	local delay creator code pid
+	command_is /bin/sleep 1000
+	config '.root.readonly = false'
+	for delay in 0 0.1 0.2 0.4 0.6 0.8 1.0 1.3 1.6 2.0 2.5; do
+		plain create -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1 &
+		creator=$!
+		eventually vmm_of >/dev/null
+		until pid=$(vmm_of) && [ -n "$pid" ]; do sleep 0.02; done
+		sleep "$delay"
+		kill -KILL "$pid"
+		code=0
+		wait "$creator" || code=$?
+		if [ $code = 0 ]; then
+			eventually has_status "$ID" stopped
+			refuses 'cannot start a container that has stopped' start "$ID"
+			refuses 'container not running' kill "$ID"
+			plain delete "$ID"
+		else
+			[ $code = 1 ]
+			[ "$(wc -l <"$WORK/out")" = 1 ]
+			grep -q 'bulkhead-vmm was ended by signal 9' "$WORK/out"
+		fi
+		[ -z "$(ls -A "$WORK/state")" ]
+	done
+
+	# During start, and while it runs.
+	for delay in 0 0.05 0.5; do
+		plain create -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1
+		pid=$(vmm_of)
+		plain start "$ID" 2>"$WORK/err" &
+		sleep "$delay"
+		kill -KILL "$pid"
+		wait $! || [ "$(wc -l <"$WORK/err")" = 1 ]
+		eventually has_status "$ID" stopped
+		refuses 'cannot start a container that has stopped' start "$ID"
+		plain delete "$ID"
+		[ -z "$(ls -A "$WORK/state")" ]
+	done
+
+	# Under a run in the foreground, which ends in the same way.
+	plain run -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1 &
+	creator=$!
+	eventually has_status "$ID" running
+	kill -KILL "$(vmm_of)"
+	ends_with 137 "$creator"
+	[ -z "$(ls -A "$WORK/state")" ]
+}
+
+@test "a runtime that is killed at any moment takes its VMM with it and leaves what can be deleted" {
+	local delay pid
+	command_is /bin/sleep 1000
+	for delay in 0.02 0.1 0.2 0.3 0.5 0.8 1.2; do
+		build/bulkhead --root "$WORK/state" create -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1 &
+		pid=$!
+		sleep "$delay"
+		kill -KILL "$pid"
+		wait "$pid" || true
+		eventually run ! pgrep -f "^$PWD/build/bulkhead-vmm --id $ID "
+		if [ "$(status_of "$ID" 2>/dev/null)" != '' ]; then
+			eventually has_status "$ID" stopped
+			plain delete "$ID"
+		fi
+		plain delete --force "$ID"
+		[ -z "$(ls -A "$WORK/state")" ]
+	done
+	eventually run ! pgrep 'mkfs|bulkhead'
+}

@@ -1,0 +1,2 @@
+#include "tests/payload/guest/guest.h"
+void main(void){}

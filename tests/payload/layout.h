@@ -1,0 +1,66 @@
+/*
+ * What a test and its payload guest know of each other: where things are in guest memory, the
+ * ports they talk through, and the mailbox. Included by both; also by assembly.
+ */
+#ifndef TESTS_PAYLOAD_LAYOUT_H
+#define TESTS_PAYLOAD_LAYOUT_H
+
+/* Pages that the test fills in before the guest runs. */
+#define PAYLOAD_PAGE_TABLES 0x1000
+#define PAYLOAD_GDT	    0x5000
+#define PAYLOAD_TSS	    0x6000
+#define PAYLOAD_IDT	    0x7000
+#define PAYLOAD_IRQ_STACK   0x9000 /* its top; entered on from user mode */
+#define PAYLOAD_MAILBOX	    0xa000
+#define PAYLOAD_CODE	    0x10000 /* the image is linked to run here, and entered here */
+#define PAYLOAD_STACK	    0x80000 /* its top */
+#define PAYLOAD_DATA	    0x100000
+#define PAYLOAD_MEMORY	    0x1000000 /* bytes of guest memory */
+
+/* Registers of the test's own: a recorded range, its neighbour, and where nobody answers. */
+#define PAYLOAD_PORTS	     0x500
+#define PAYLOAD_PORTS_LEN    0x10
+#define PAYLOAD_PORT_NOBODY  0x5f0
+#define PAYLOAD_MMIO	     0xd0200000
+#define PAYLOAD_MMIO_LEN     0x40
+#define PAYLOAD_MMIO_NEXT    (PAYLOAD_MMIO + PAYLOAD_MMIO_LEN)
+#define PAYLOAD_MMIO_NOBODY  0xd0210000
+#define PAYLOAD_PORT_ARRIVED 0x600 /* a write tells the test that the guest has come so far */
+
+/* Interrupt vectors: the IOAPIC's pin n is programmed to this one and n. */
+#define PAYLOAD_VECTOR 0x30
+
+#define PAYLOAD_VALUES 32
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+/* What guest/run.c does. */
+enum payload_run_case {
+	RUN_POWER_OFF,
+	RUN_RESET,
+	RUN_PANIC,
+	RUN_TRIPLE_FAULT,
+	RUN_NO_CODE, /* goes on where there is no memory */
+	RUN_SPIN,
+	RUN_HALT,
+	RUN_CONSOLE,
+};
+
+/* What guest/event.c does. */
+enum payload_event_case {
+	EVENT_NOTIFY,
+	EVENT_INTERRUPTS,      /* every slot's line, sleeping in between */
+	EVENT_INTERRUPTS_BUSY, /* one, while user mode runs */
+};
+
+struct payload_mailbox {
+	volatile uint32_t irqs; /* interrupts taken; first, as assembly counts here */
+	uint32_t arg;		/* from the test: which case */
+	uint32_t failed_line;	/* of the payload's source, 0: all went well */
+	uint32_t use_irq;	/* from the test: wait by interrupt and not by looking */
+	uint64_t values[PAYLOAD_VALUES];
+};
+#endif
+
+#endif

@@ -1,0 +1,467 @@
+#include <check.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "devices/blk.h"
+#include "tests/unit/driver.h"
+#include "tests/unit/suites.h"
+
+#include <linux/virtio_blk.h>
+
+#define SECTOR	512
+#define SECTORS 32768u /* 16 MiB */
+#define PIECE	4096
+
+static struct driver driver;
+static struct blk *blk;
+static int disk;
+static uint32_t used_len; /* of the last request */
+
+static void fill(uint8_t *bytes, size_t len, uint8_t seed)
+{
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = (uint8_t)(seed + i * 7 + i / 256);
+}
+
+static void setup_disk(bool read_only)
+{
+	struct blk_options options = {
+		.read_only = read_only, .serial = "serial-0123456789abcdef", .name = "blk"};
+
+	driver_init(&driver);
+	disk = memfd_create("disk", MFD_CLOEXEC);
+	/* The odd rest is no sector. */
+	ck_assert_int_eq(ftruncate(disk, SECTORS * SECTOR + 100), 0);
+	options.fd = dup(disk);
+	ck_assert_int_eq(blk_create(&blk, &options, &driver.mem, NULL), 0);
+	driver_attach(&driver, blk_device(blk), blk_loop(blk), false);
+	driver_start(&driver, DRIVER_FEATURES | (blk_device(blk)->features & 0xffff));
+}
+
+static void setup(void)
+{
+	setup_disk(false);
+}
+
+/* As on a host that forbids io_uring. */
+static void setup_plain(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = 4, .filter = filter};
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+	setup();
+}
+
+static void setup_read_only(void)
+{
+	setup_disk(true);
+}
+
+static void teardown(void)
+{
+	driver_detach(&driver);
+	blk_destroy(blk);
+	driver_destroy(&driver);
+	close(disk);
+}
+
+static uint64_t header(uint32_t type, uint64_t sector)
+{
+	uint64_t gpa = driver_alloc(&driver, 16);
+	struct virtio_blk_outhdr *hdr = driver_at(&driver, gpa);
+
+	hdr->type = type;
+	hdr->sector = sector;
+	return gpa;
+}
+
+/* A request in three buffers. Returns its status. */
+static uint8_t run(uint32_t type, uint64_t sector, uint64_t data, uint32_t len, bool writable)
+{
+	uint64_t status = driver_alloc(&driver, 1);
+	struct driver_buffer buffers[3] = {
+		{header(type, sector), 16, false}, {data, len, writable}, {status, 1, true}};
+
+	*(uint8_t *)driver_at(&driver, status) = 0xee;
+	used_len = driver_run(&driver, 0, driver_submit(&driver, 0, buffers, 3));
+	return *(uint8_t *)driver_at(&driver, status);
+}
+
+static void disk_fill(uint64_t sector, uint8_t seed)
+{
+	uint8_t bytes[PIECE];
+
+	fill(bytes, sizeof(bytes), seed);
+	ck_assert_int_eq(pwrite(disk, bytes, PIECE, (off_t)sector * SECTOR), PIECE);
+}
+
+static void disk_is(uint64_t sector, const void *expected)
+{
+	uint8_t bytes[PIECE];
+
+	ck_assert_int_eq(pread(disk, bytes, PIECE, (off_t)sector * SECTOR), PIECE);
+	ck_assert_mem_eq(bytes, expected, PIECE);
+}
+
+START_TEST(config_describes_the_disk)
+{
+	uint64_t features = blk_device(blk)->features;
+
+	ck_assert_uint_eq(virtio_mmio_read(&driver.mmio, 0x100, 8), SECTORS);
+	ck_assert_uint_eq(driver_read(&driver, 0x100 + 12), 126); /* seg_max */
+	ck_assert_uint_eq(driver_read(&driver, 0x100 + 20), SECTOR);
+	ck_assert(features & 1ull << VIRTIO_BLK_F_FLUSH);
+	ck_assert(features & 1ull << VIRTIO_BLK_F_DISCARD);
+	ck_assert(!(features & 1ull << VIRTIO_BLK_F_RO));
+}
+END_TEST
+
+START_TEST(reads_what_is_on_the_disk)
+{
+	uint8_t expected[PIECE];
+	uint64_t data = driver_alloc(&driver, PIECE);
+
+	fill(expected, PIECE, 3);
+	disk_fill(40, 3);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, 40, data, PIECE, true), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(used_len, PIECE + 1);
+	ck_assert_mem_eq(driver_at(&driver, data), expected, PIECE);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, SECTORS - 1, data, SECTOR, true), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, 0, data, 0, true), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(used_len, 1);
+}
+END_TEST
+
+START_TEST(writes_what_it_is_given)
+{
+	uint64_t data = driver_alloc(&driver, PIECE);
+
+	fill(driver_at(&driver, data), PIECE, 9);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_OUT, 80, data, PIECE, false), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(used_len, 1);
+	disk_is(80, driver_at(&driver, data));
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_FLUSH, 0, 0, 0, false), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+/* 2.7.4.1: header, data and status may be cut anywhere; here through an indirect table. */
+START_TEST(buffers_may_be_cut_anywhere)
+{
+	uint64_t hdr = header(VIRTIO_BLK_T_IN, 8), data = driver_alloc(&driver, PIECE + 1);
+	struct driver_buffer buffers[] = {{hdr, 3, false},
+					  {hdr + 3, 13, false},
+					  {data, 100, true},
+					  {data + 100, 1, true},
+					  {data + 101, PIECE - 101 + 1, true}};
+	uint8_t expected[PIECE];
+	uint16_t head;
+
+	fill(expected, PIECE, 5);
+	disk_fill(8, 5);
+	head = _i ? driver_submit_indirect(&driver, 0, buffers, 5)
+		  : driver_submit(&driver, 0, buffers, 5);
+	memset(driver_at(&driver, data), 0xee, PIECE + 1);
+	ck_assert_uint_eq(driver_run(&driver, 0, head), PIECE + 1);
+	ck_assert_mem_eq(driver_at(&driver, data), expected, PIECE);
+	ck_assert_uint_eq(*(uint8_t *)driver_at(&driver, data + PIECE), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+START_TEST(requests_beyond_the_disk_fail)
+{
+	static const struct {
+		uint64_t sector;
+		uint32_t len;
+	} rows[] = {
+		{SECTORS, SECTOR},    {SECTORS - 1, 2 * SECTOR}, {1ull << 55, SECTOR},
+		{UINT64_MAX, SECTOR}, {0, SECTOR - 1},		 {0, SECTOR + 1},
+		{SECTORS + 1, 0},
+	};
+	uint64_t data = driver_alloc(&driver, 2 * SECTOR);
+	uint8_t zeroes[PIECE] = {0};
+
+	memset(driver_at(&driver, data), 0xab, 2 * SECTOR);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, rows[i].sector, data, rows[i].len, true),
+				  VIRTIO_BLK_S_IOERR);
+		ck_assert_uint_eq(used_len, 1);
+		ck_assert_uint_eq(*(uint8_t *)driver_at(&driver, data), 0xab);
+		ck_assert_uint_eq(run(VIRTIO_BLK_T_OUT, rows[i].sector, data, rows[i].len, false),
+				  VIRTIO_BLK_S_IOERR);
+	}
+	disk_is(0, zeroes);
+	ck_assert_int_eq(lseek(disk, 0, SEEK_END), SECTORS * SECTOR + 100);
+}
+END_TEST
+
+static uint8_t run_range(uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
+{
+	uint64_t gpa = driver_alloc(&driver, sizeof(struct virtio_blk_discard_write_zeroes));
+	struct virtio_blk_discard_write_zeroes *range = driver_at(&driver, gpa);
+
+	range->sector = sector;
+	range->num_sectors = sectors;
+	range->flags = flags;
+	return run(type, 0, gpa, sizeof(*range), false);
+}
+
+START_TEST(ranges_become_zeroes)
+{
+	static const struct {
+		uint32_t type, flags;
+	} rows[] = {
+		{VIRTIO_BLK_T_DISCARD, 0},
+		{VIRTIO_BLK_T_WRITE_ZEROES, 0},
+		{VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP},
+	};
+	uint8_t zeroes[PIECE] = {0}, kept[PIECE];
+
+	fill(kept, PIECE, 1);
+	disk_fill(0, 1);
+	disk_fill(8, 1);
+	disk_fill(16, 1);
+	ck_assert_uint_eq(run_range(rows[_i].type, 8, 8, rows[_i].flags), VIRTIO_BLK_S_OK);
+	disk_is(0, kept);
+	disk_is(8, zeroes);
+	disk_is(16, kept);
+}
+END_TEST
+
+START_TEST(bad_ranges_are_refused)
+{
+	const uint32_t discard = VIRTIO_BLK_T_DISCARD, zero = VIRTIO_BLK_T_WRITE_ZEROES;
+	uint8_t kept[PIECE];
+
+	fill(kept, PIECE, 1);
+	disk_fill(0, 1);
+	disk_fill(SECTORS - 8, 1);
+	ck_assert_uint_eq(run_range(discard, 0, 8, 1), VIRTIO_BLK_S_UNSUPP);
+	ck_assert_uint_eq(run_range(zero, 0, 8, 2), VIRTIO_BLK_S_UNSUPP);
+	ck_assert_uint_eq(run_range(zero, 0, 32769, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(run_range(discard, SECTORS - 8, 9, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(run_range(discard, UINT64_MAX, 9, 0), VIRTIO_BLK_S_IOERR);
+	/* Two ranges, and half of one. */
+	ck_assert_uint_eq(run(discard, 0, driver_alloc(&driver, 32), 32, false),
+			  VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(run(discard, 0, driver_alloc(&driver, 8), 8, false), VIRTIO_BLK_S_IOERR);
+	disk_is(0, kept);
+	disk_is(SECTORS - 8, kept);
+}
+END_TEST
+
+START_TEST(tells_its_serial)
+{
+	uint64_t data = driver_alloc(&driver, 32);
+
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_GET_ID, 0, data, 20, true), VIRTIO_BLK_S_OK);
+	ck_assert_mem_eq(driver_at(&driver, data), "serial-0123456789abc", 20);
+	ck_assert_uint_eq(used_len, 21);
+	data = driver_alloc(&driver, 32);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_GET_ID, 0, data, 3, true), VIRTIO_BLK_S_OK);
+	ck_assert_mem_eq(driver_at(&driver, data), "ser\0", 4);
+}
+END_TEST
+
+START_TEST(odd_requests_are_answered)
+{
+	uint64_t status = driver_alloc(&driver, 1);
+	struct driver_buffer cut[2] = {{header(0, 0), 15, false}, {status, 1, true}};
+
+	ck_assert_uint_eq(run(77, 0, 0, 0, false), VIRTIO_BLK_S_UNSUPP);
+	*(uint8_t *)driver_at(&driver, status) = 0xee;
+	driver_run(&driver, 0, driver_submit(&driver, 0, cut, 2));
+	ck_assert_uint_eq(*(uint8_t *)driver_at(&driver, status), VIRTIO_BLK_S_IOERR);
+	*(uint8_t *)driver_at(&driver, status) = 0xee;
+	driver_run(&driver, 0, driver_submit(&driver, 0, &cut[1], 1));
+	ck_assert_uint_eq(*(uint8_t *)driver_at(&driver, status), VIRTIO_BLK_S_IOERR);
+}
+END_TEST
+
+static bool needs_reset(void *ctx)
+{
+	(void)ctx;
+	return driver_read(&driver, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET;
+}
+
+START_TEST(without_a_status_byte_it_asks_for_a_reset)
+{
+	struct driver_buffer buffer = {header(VIRTIO_BLK_T_FLUSH, 0), 16, false};
+
+	driver_submit(&driver, 0, &buffer, 1);
+	driver_kick(&driver, 0);
+	driver_until(&driver, needs_reset, NULL);
+	driver_reset(&driver);
+	driver_start(&driver, DRIVER_FEATURES);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_FLUSH, 0, 0, 0, false), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+START_TEST(a_truncated_file_is_an_error)
+{
+	uint64_t data = driver_alloc(&driver, PIECE);
+
+	ck_assert_int_eq(ftruncate(disk, 1024), 0);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, 0, data, PIECE, true), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(used_len, 1025);
+}
+END_TEST
+
+START_TEST(large_requests_go_in_steps)
+{
+	uint64_t data = driver_alloc(&driver, 1 << 20), status = driver_alloc(&driver, 1);
+	struct driver_buffer buffers[14] = {{header(VIRTIO_BLK_T_IN, 0), 16, false}};
+	uint8_t expected[PIECE];
+
+	for (int i = 1; i <= 12; i++)
+		buffers[i] = (struct driver_buffer){data, 1 << 20, true};
+	buffers[13] = (struct driver_buffer){status, 1, true};
+	*(uint8_t *)driver_at(&driver, status) = 0xee;
+	disk_fill(11 * 2048, 44);
+	fill(expected, PIECE, 44);
+	ck_assert_uint_eq(driver_run(&driver, 0, driver_submit(&driver, 0, buffers, 14)),
+			  (12 << 20) + 1);
+	ck_assert_uint_eq(*(uint8_t *)driver_at(&driver, status), VIRTIO_BLK_S_OK);
+	ck_assert_mem_eq(driver_at(&driver, data), expected, PIECE);
+}
+END_TEST
+
+/* As many as the queue holds, at once: 42 chains of 3. Returns where the data buffers are. */
+static uint64_t submit_many(uint64_t *status)
+{
+	uint64_t data = driver_alloc(&driver, 42 * PIECE);
+
+	*status = driver_alloc(&driver, 42);
+	memset(driver_at(&driver, *status), 0xee, 42);
+	for (unsigned int i = 0; i < 42; i++) {
+		struct driver_buffer buffers[3] = {{header(VIRTIO_BLK_T_IN, 8 * i), 16, false},
+						   {data + i * PIECE, PIECE, true},
+						   {*status + i, 1, true}};
+
+		disk_fill(8 * i, (uint8_t)i);
+		driver_submit(&driver, 0, buffers, 3);
+	}
+	driver_kick(&driver, 0);
+	return data;
+}
+
+START_TEST(many_requests_at_once)
+{
+	uint64_t status, data = submit_many(&status);
+	uint8_t expected[PIECE];
+
+	for (unsigned int i = 0; i < 42; i++)
+		ck_assert_uint_eq(driver_wait(&driver, 0).len, PIECE + 1);
+	for (unsigned int i = 0; i < 42; i++) {
+		fill(expected, PIECE, (uint8_t)i);
+		ck_assert_mem_eq(driver_at(&driver, data + i * PIECE), expected, PIECE);
+		ck_assert_uint_eq(((uint8_t *)driver_at(&driver, status))[i], VIRTIO_BLK_S_OK);
+	}
+}
+END_TEST
+
+START_TEST(after_a_reset_memory_is_left_alone)
+{
+	static uint8_t before[DRIVER_MEMORY_LEN];
+	uint64_t status;
+
+	for (int round = 0; round < 8; round++) {
+		submit_many(&status);
+		driver_reset(&driver);
+		memcpy(before, driver.bytes, DRIVER_MEMORY_LEN);
+		ck_assert_mem_eq(before, driver.bytes, DRIVER_MEMORY_LEN);
+		driver_forget(&driver);
+		driver_start(&driver, DRIVER_FEATURES);
+		ck_assert_uint_eq(run(VIRTIO_BLK_T_FLUSH, 0, 0, 0, false), VIRTIO_BLK_S_OK);
+		driver_reset(&driver);
+		driver_forget(&driver);
+		driver_start(&driver, DRIVER_FEATURES);
+	}
+}
+END_TEST
+
+START_TEST(a_read_only_disk_stays_as_it_is)
+{
+	uint64_t data = driver_alloc(&driver, PIECE);
+	uint8_t kept[PIECE];
+
+	ck_assert(blk_device(blk)->features & 1ull << VIRTIO_BLK_F_RO);
+	ck_assert(!(blk_device(blk)->features & 1ull << VIRTIO_BLK_F_DISCARD));
+	fill(kept, PIECE, 1);
+	disk_fill(0, 1);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_OUT, 0, data, PIECE, false), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(run_range(VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(run_range(VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), VIRTIO_BLK_S_IOERR);
+	disk_is(0, kept);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, 0, data, PIECE, true), VIRTIO_BLK_S_OK);
+	ck_assert_mem_eq(driver_at(&driver, data), kept, PIECE);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_FLUSH, 0, 0, 0, false), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+START_TEST(what_is_no_disk_is_refused)
+{
+	struct blk_options options = {.name = "blk"};
+	struct error err = {0};
+	struct blk *none;
+	int fds[2];
+
+	ck_assert_int_eq(pipe(fds), 0);
+	options.fd = fds[0];
+	ck_assert_int_eq(blk_create(&none, &options, &driver.mem, &err), -EINVAL);
+	ck_assert_str_eq(err.message, "blk: neither a file nor a block device");
+	/* Still ours. */
+	ck_assert_int_eq(close(fds[0]), 0);
+	close(fds[1]);
+}
+END_TEST
+
+static TCase *all_cases(const char *name, void (*fixture)(void))
+{
+	TCase *tcase = tcase_create(name);
+
+	tcase_add_checked_fixture(tcase, fixture, teardown);
+	tcase_set_timeout(tcase, 30);
+	tcase_add_test(tcase, config_describes_the_disk);
+	tcase_add_test(tcase, reads_what_is_on_the_disk);
+	tcase_add_test(tcase, writes_what_it_is_given);
+	tcase_add_loop_test(tcase, buffers_may_be_cut_anywhere, 0, 2);
+	tcase_add_test(tcase, requests_beyond_the_disk_fail);
+	tcase_add_loop_test(tcase, ranges_become_zeroes, 0, 3);
+	tcase_add_test(tcase, bad_ranges_are_refused);
+	tcase_add_test(tcase, tells_its_serial);
+	tcase_add_test(tcase, odd_requests_are_answered);
+	tcase_add_test(tcase, without_a_status_byte_it_asks_for_a_reset);
+	tcase_add_test(tcase, a_truncated_file_is_an_error);
+	tcase_add_test(tcase, large_requests_go_in_steps);
+	tcase_add_test(tcase, many_requests_at_once);
+	tcase_add_test(tcase, after_a_reset_memory_is_left_alone);
+	tcase_add_test(tcase, what_is_no_disk_is_refused);
+	return tcase;
+}
+
+Suite *blk_suite(void)
+{
+	Suite *suite = suite_create("blk");
+	TCase *tcase = tcase_create("read-only");
+
+	suite_add_tcase(suite, all_cases("io_uring", setup));
+	suite_add_tcase(suite, all_cases("plain", setup_plain));
+	tcase_add_checked_fixture(tcase, setup_read_only, teardown);
+	tcase_add_test(tcase, a_read_only_disk_stays_as_it_is);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}
