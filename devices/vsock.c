@@ -130,6 +130,8 @@ static void finish_round(struct vsock *vsock)
 		virtio_queue_again(&vsock->dev, VSOCK_TX);
 	virtio_queue_interrupt(&vsock->dev, &vsock->dev.queues[VSOCK_RX]);
 	bury_dead(vsock);
+	if (vsock->listen_paused)
+		hybrid_resume(vsock);
 }
 
 void vsock_leave(struct vsock *vsock)

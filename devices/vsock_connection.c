@@ -419,6 +419,9 @@ static void receive_rw(struct vsock_connection *c, uint32_t len,
 static void guest_accepts(struct vsock_connection *c)
 {
 	c->state = VSOCK_OPEN;
+	/* It may have asked for credit before. */
+	if (c->owes)
+		set_pending(c);
 	if (!hybrid_accepted(c))
 		connection_kill(c, true);
 }

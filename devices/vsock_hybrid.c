@@ -17,9 +17,9 @@ struct vsock_handshake {
 	struct vsock *vsock;
 	struct loop_watch watch;
 	int fd;
+	char line[HANDSHAKE_MAX];
+	size_t len;
 };
-
-static void accept_ready(struct loop_watch *watch, uint32_t events);
 
 static void handshake_end(struct vsock_handshake *shake)
 {
@@ -31,16 +31,28 @@ static void handshake_end(struct vsock_handshake *shake)
 	free(shake);
 	vsock->handshake_count--;
 	/* There is room for one more. */
-	loop_mod(vsock->loop, &vsock->listen_watch, EPOLLIN);
+	hybrid_resume(vsock);
+}
+
+void hybrid_resume(struct vsock *vsock)
+{
+	vsock->listen_paused = false;
+	if (vsock->handshake_count < VSOCK_HANDSHAKES_MAX)
+		loop_mod(vsock->loop, &vsock->listen_watch, EPOLLIN);
 }
 
 /* Host ports of hybrid connections are made up; they only have to differ. */
 static uint32_t choose_port(struct vsock *vsock, uint32_t guest_port)
 {
-	while (vsock_find(vsock, guest_port, vsock->next_port) ||
-	       vsock->next_port < VSOCK_HYBRID_PORT)
-		vsock->next_port++;
-	return vsock->next_port++;
+	uint32_t port;
+
+	/* Ends, as there are fewer connections than ports. */
+	do {
+		port = vsock->next_port;
+		/* The last one is VMADDR_PORT_ANY. */
+		vsock->next_port = port + 1 == UINT32_MAX ? VSOCK_HYBRID_PORT : port + 1;
+	} while (vsock_find(vsock, guest_port, port));
+	return port;
 }
 
 static void connect_guest(struct vsock_handshake *shake, uint32_t guest_port)
@@ -83,23 +95,27 @@ static bool parse_connect(const char *line, uint32_t *port)
 }
 
 /*
- * Looks for a whole line without taking more than that: what follows belongs to the guest.
- * Returns 1 and the line without its end, 0 when it is not complete, -EPROTO.
+ * Reads on up to the end of the line and no further: what follows belongs to the guest. Pieces of
+ * the line are taken as they come, or the descriptor would stay readable and the loop busy.
+ * Returns 1 when the line is there, without its end, 0 when it is not complete, or -EPROTO.
  */
-static int read_line(int fd, char line[HANDSHAKE_MAX])
+static int read_line(struct vsock_handshake *shake)
 {
-	ssize_t len = recv(fd, line, HANDSHAKE_MAX - 1, MSG_PEEK | MSG_DONTWAIT);
-	char *end;
+	char *at = shake->line + shake->len, *end;
+	ssize_t len = recv(shake->fd, at, HANDSHAKE_MAX - shake->len, MSG_PEEK | MSG_DONTWAIT);
 
 	if (len < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		return errno == EAGAIN || errno == EINTR ? 0 : -EPROTO;
 	if (len == 0)
 		return -EPROTO;
-	end = memchr(line, '\n', (size_t)len);
-	if (!end)
-		return len < HANDSHAKE_MAX - 1 ? 0 : -EPROTO;
-	if (recv(fd, line, (size_t)(end - line) + 1, MSG_DONTWAIT) != end - line + 1)
+	end = memchr(at, '\n', (size_t)len);
+	if (end)
+		len = end - at + 1;
+	if (recv(shake->fd, at, (size_t)len, MSG_DONTWAIT) != len)
 		return -EPROTO;
+	shake->len += (size_t)len;
+	if (!end)
+		return shake->len < HANDSHAKE_MAX ? 0 : -EPROTO;
 	*end = '\0';
 	return 1;
 }
@@ -108,13 +124,12 @@ static void handshake_ready(struct loop_watch *watch, uint32_t events)
 {
 	struct vsock_handshake *shake = container_of(watch, struct vsock_handshake, watch);
 	struct vsock *vsock = shake->vsock;
-	char line[HANDSHAKE_MAX];
 	uint32_t port;
 	int ret;
 
 	vsock_enter(vsock);
-	ret = read_line(shake->fd, line);
-	if (ret > 0 && parse_connect(line, &port))
+	ret = read_line(shake);
+	if (ret > 0 && parse_connect(shake->line, &port))
 		connect_guest(shake, port);
 	if (ret != 0 || (events & (EPOLLHUP | EPOLLERR)))
 		handshake_end(shake);
@@ -147,8 +162,14 @@ static void accept_ready(struct loop_watch *watch, uint32_t events)
 	(void)events;
 	/* The accepted description is ours alone, whatever the listener's flags are. */
 	fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
+	if (fd < 0) {
+		/* Mostly EMFILE, which does not go away by trying: something has to end first. */
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+			vsock->listen_paused = true;
+			loop_mod(vsock->loop, &vsock->listen_watch, 0);
+		}
 		return;
+	}
 	vsock_enter(vsock);
 	handshake_start(vsock, fd);
 	vsock_leave(vsock);

@@ -95,6 +95,7 @@ struct vsock {
 	struct loop_watch wake_watch;
 	int listen_fd;
 	struct loop_watch listen_watch;
+	bool listen_paused; /* accept failed: tried again after something else has happened */
 
 	struct vsock_bucket buckets[VSOCK_BUCKETS];
 	struct vsock_bucket all;
@@ -155,6 +156,8 @@ void connection_free(struct vsock_connection *c);
 /* vsock_hybrid.c */
 int hybrid_listen(struct vsock *vsock, int fd, struct error *err);
 void hybrid_stop(struct vsock *vsock);
+/* Accepts clients again, unless there are too many. */
+void hybrid_resume(struct vsock *vsock);
 /* Connects to PATH_port. Returns a descriptor or a negative errno. */
 int hybrid_connect(struct vsock *vsock, uint32_t port);
 /* Tells the client that the guest accepted. False when the client is gone. */

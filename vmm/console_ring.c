@@ -1,6 +1,16 @@
 #include "vmm/console_ring.h"
 
+#include <time.h>
+
 #include "common/log.h"
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000;
+}
 
 void console_ring_init(struct console_ring *ring, bool to_log)
 {
@@ -8,6 +18,7 @@ void console_ring_init(struct console_ring *ring, bool to_log)
 	ring->next = 0;
 	ring->wrapped = false;
 	ring->to_log = to_log;
+	ring->created_us = now_us();
 	ring->line_len = 0;
 }
 
@@ -30,7 +41,8 @@ static void log_byte(struct console_ring *ring, char c)
 	if (c == '\n' || ring->line_len == sizeof(ring->line) - 1) {
 		ring->line[ring->line_len] = '\0';
 		if (ring->line_len)
-			log_debug("guest: %s", ring->line);
+			log_debug("guest after %llu us: %s",
+				  (unsigned long long)(now_us() - ring->created_us), ring->line);
 		ring->line_len = 0;
 	}
 }

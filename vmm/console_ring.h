@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stddef.h>
 
 #define CONSOLE_RING_SIZE 65536
@@ -13,7 +14,8 @@ struct console_ring {
 	char bytes[CONSOLE_RING_SIZE];
 	size_t next;  /* where the next byte goes */
 	bool wrapped; /* older bytes were overwritten */
-	bool to_log;  /* also log each line, at debug level */
+	bool to_log;
+	uint64_t created_us; /* the host's time tells where a boot spends its own */  /* also log each line, at debug level */
 	char line[256];
 	size_t line_len;
 };

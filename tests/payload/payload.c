@@ -15,11 +15,13 @@
 #define USER_DS	  0x23
 #define USER_CS	  0x2b
 #define TSS	  0x30
-#define TSS_LIMIT 0x67
+#define TSS_SIZE  0x68
+#define TSS_LIMIT (TSS_SIZE + 0x2000) /* the I/O bitmap, and the byte of ones behind it */
 
+#define RFLAGS_IF    0x200
 #define RFLAGS_IOPL3 0x3000
-#define IRQ_HANDLER  (PAYLOAD_CODE + 64) /* start.S */
-#define IRQ_PINS     24
+#define IRQ_HANDLER (PAYLOAD_CODE + 64) /* start.S */
+#define IRQ_PINS    24
 
 void *payload_at(struct payload *payload, uint64_t gpa)
 {
@@ -60,6 +62,13 @@ static void fill_descriptors(struct payload *payload)
 	put64(payload, PAYLOAD_GDT + (USER_CS & ~7), 0x00affb000000ffffull);
 	put64(payload, PAYLOAD_GDT + TSS, 0x00008b0000000000ull | PAYLOAD_TSS << 16 | TSS_LIMIT);
 	put64(payload, PAYLOAD_TSS + 4, PAYLOAD_IRQ_STACK);
+	/*
+	 * All ports are user mode's. The bitmap says it as well as IOPL 3, because a KVM without
+	 * hardware below loses that when it runs user mode natively; and QEMU's own SVM, in the
+	 * lab, does not find a bitmap in a TSS that is marked busy, as it has to be.
+	 */
+	put64(payload, PAYLOAD_TSS + TSS_SIZE - 8, (uint64_t)TSS_SIZE << 48);
+	put64(payload, PAYLOAD_TSS + TSS_LIMIT, 0xff);
 	for (uint64_t i = 0; i < IRQ_PINS; i++)
 		put64(payload, PAYLOAD_IDT + (PAYLOAD_VECTOR + i) * 16, gate);
 }
@@ -70,7 +79,8 @@ static void set_registers(struct payload *payload, enum payload_mode mode)
 	struct kvm_regs regs = {
 		.rip = PAYLOAD_CODE,
 		.rsp = PAYLOAD_STACK,
-		.rflags = 2 | (user ? RFLAGS_IOPL3 : 0),
+		/* User mode cannot allow interrupts to itself. */
+		.rflags = 2 | (user ? RFLAGS_IF | RFLAGS_IOPL3 : 0),
 	};
 	struct kvm_segment data = {
 		.limit = 0xffffffff,

@@ -16,8 +16,8 @@
 #define PAYLOAD_TIMEOUT_S 30 /* far beyond what any test takes, even in the lab */
 
 /*
- * User mode runs natively everywhere, and with IOPL 3 may use ports. A KVM without hardware below
- * emulates kernel mode, slowly and in part; only there interrupts and hlt can be tested.
+ * User mode runs natively everywhere, and by its I/O bitmap may use ports. A KVM without hardware
+ * below emulates kernel mode, slowly and in part.
  */
 enum payload_mode { PAYLOAD_USER, PAYLOAD_KERNEL };
 

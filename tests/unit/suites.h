@@ -14,7 +14,8 @@
 	SUITE(rng) \
 	SUITE(console) \
 	SUITE(protocol) \
-	SUITE(blk)
+	SUITE(blk) \
+	SUITE(vsock)
 /* clang-format on */
 
 #define SUITE(name) Suite *name##_suite(void);

@@ -25,7 +25,6 @@ static void interrupts(void)
 static void interrupt_busy(void)
 {
 	enable_irq(LAYOUT_IRQ_FIRST);
-	__asm__ volatile("sti");
 	arrived();
 	/* The handler returns without leaving kernel mode: what follows must not mind. */
 	while (!mailbox->irqs)

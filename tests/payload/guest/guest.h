@@ -76,17 +76,18 @@ static inline void arrived(void)
 	outb(PAYLOAD_PORT_ARRIVED, 0);
 }
 
-/* Kernel mode only: the local APIC is enabled, and the IOAPIC's pin gives its vector. */
+/* The local APIC is enabled, without the old PIC behind it, and the IOAPIC's pin has a vector. */
 static inline void enable_irq(unsigned int pin)
 {
-	write32(LAYOUT_LAPIC + 0xf0, 0x1ff); /* spurious vector, enable */
+	write32(LAYOUT_LAPIC + 0x350, 0x10000); /* LINT0, on which the PIC would interrupt too */
+	write32(LAYOUT_LAPIC + 0xf0, 0x1ff);	/* spurious vector, enable */
 	write32(LAYOUT_IOAPIC, 0x10 + 2 * pin + 1);
 	write32(LAYOUT_IOAPIC + 0x10, 0); /* to APIC 0 */
 	write32(LAYOUT_IOAPIC, 0x10 + 2 * pin);
 	write32(LAYOUT_IOAPIC + 0x10, PAYLOAD_VECTOR + pin); /* fixed, edge, not masked */
 }
 
-/* Sleeps until more interrupts than seen have come. sti works after the next instruction only. */
+/* Kernel mode only. Sleeps until more interrupts than seen have come. sti works after the next instruction only. */
 static inline void wait_irq(uint32_t seen)
 {
 	while (mailbox->irqs == seen)
