@@ -190,6 +190,26 @@ struct command {
 	char *executable;
 };
 
+/* As runc: of two entries for one name the later counts, in the place of the first. */
+static int env_unite(const char **env, struct error *err)
+{
+	size_t count = 0;
+
+	for (const char **entry = env; *entry; entry++) {
+		size_t len = strcspn(*entry, "="), i = 0;
+
+		if (!len || !(*entry)[len])
+			return error_say(err, EINVAL, "process.env: \"%s\" is not NAME=VALUE",
+					 *entry);
+		while (i < count && strncmp(env[i], *entry, len + 1) != 0)
+			i++;
+		env[i] = *entry;
+		count += i == count;
+	}
+	env[count] = NULL;
+	return 0;
+}
+
 static int command_parse(const json_t *process, struct command *out, struct error *err)
 {
 	int ret;
@@ -201,7 +221,7 @@ static int command_parse(const json_t *process, struct command *out, struct erro
 		return error_say(err, EINVAL, "process.args: must name a command");
 	if (!out->env)
 		out->env = calloc(1, sizeof(*out->env));
-	return out->env ? 0 : error_set(err, ENOMEM, "process.env");
+	return out->env ? env_unite(out->env, err) : error_set(err, ENOMEM, "process.env");
 }
 
 static int wait_and_exec(const struct launch *launch, const struct command *command,

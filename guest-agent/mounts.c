@@ -220,16 +220,40 @@ static int mount_sysfs(const char *target, const struct mount_options *options)
 	return mount("/sys", target, NULL, MS_BIND | MS_REC, NULL) < 0 ? -errno : 0;
 }
 
+/* As runc and crun: without a mode of its own a tmpfs has the one of the directory that it covers.
+ */
+static int tmpfs_keep_mode(int root_fd, const char *destination, struct mount_options *options)
+{
+	cleanup_fd int fd = path_open(root_fd, destination, O_PATH | O_DIRECTORY);
+	char data[sizeof(options->data)];
+	struct stat st;
+	int len;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	/* First, so that a mode among the options counts. */
+	len = snprintf(data, sizeof(data), "mode=%o%s%s", st.st_mode & 07777,
+		       *options->data ? "," : "", options->data);
+	if (len >= (int)sizeof(data))
+		return -E2BIG;
+	strcpy(options->data, data);
+	return 0;
+}
+
 static int mount_fs(int root_fd, const char *type, const char *source, const char *destination,
 		    struct mount_options *options, struct error *err)
 {
+	int ret = strcmp(type, "tmpfs") ? 0 : tmpfs_keep_mode(root_fd, destination, options);
 	cleanup_fd int target_fd = path_make_dir(root_fd, destination, err);
 	bool late_readonly = options->copy_up && (options->flags & MS_RDONLY);
 	char target[FD_PATH_SIZE];
-	int ret = 0;
 
 	if (target_fd < 0)
 		return target_fd;
+	if (ret < 0)
+		return error_set(err, -ret, "find the mode");
 	path_of_fd(target_fd, target);
 	if (!strcmp(type, "sysfs"))
 		ret = mount_sysfs(target, options);
@@ -266,8 +290,8 @@ static int mount_one(const json_t *mount, size_t i, int root_fd, struct error *e
 	if (!destination)
 		return error_say(err, EINVAL, "%s.destination: is missing", where);
 	if ((options.flags & MS_BIND) || (type && !strcmp(type, "bind")))
-		ret = mount_bind(root_fd, source, destination,
-				 (options.flags |= MS_BIND, &options), err);
+		ret = mount_bind(root_fd, source, destination, (options.flags |= MS_BIND, &options),
+				 err);
 	else if (!type)
 		return error_say(err, EINVAL, "%s.type: is missing", where);
 	else

@@ -34,6 +34,33 @@ const char *bundle_annotation(const struct bundle *bundle, const char *name)
 	return json_string_value(json_at(bundle->config, "annotations", name, NULL));
 }
 
+/*
+ * jansson refuses integers above 2^63 - 1, and 2^64 - 1 is how the documents write "no limit": such
+ * a number becomes a real in place, 17 digits and an exponent, which is all that a double can hold.
+ */
+static void widen_integers(char *text)
+{
+	bool quoted = false;
+
+	for (char *c = text; *c; c++) {
+		size_t digits = quoted ? 0 : strspn(c, "0123456789");
+
+		if (*c == '"')
+			quoted = !quoted;
+		else if (quoted && *c == '\\' && c[1])
+			c++;
+		if (digits < 2)
+			continue;
+		if ((digits == 19 || digits == 20) && c > text && !strchr("-.", c[-1]) &&
+		    !strchr(".eE", c[digits]) &&
+		    (digits == 20 || strncmp(c, "9223372036854775807", 19) > 0)) {
+			c[17] = 'e';
+			memcpy(c + 18, digits == 19 ? "2" : "03", digits - 18);
+		}
+		c += digits - 1;
+	}
+}
+
 static int parse_config(struct bundle *bundle, const char *file, struct error *err)
 {
 	struct error why = {0};
@@ -46,6 +73,7 @@ static int parse_config(struct bundle *bundle, const char *file, struct error *e
 		return error_say(err, ENOENT, "JSON specification file %s not found", file);
 	if (len < 0)
 		return error_set(err, (int)-len, "read %s", file);
+	widen_integers(text);
 	bundle->config = json_loadb(text, (size_t)len, 0, &where);
 	if (!bundle->config)
 		return error_say(err, EINVAL, "%s: line %d, column %d: %s", file, where.line,

@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 
+#include <ctype.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
@@ -80,7 +81,7 @@ static int add_architectures(scmp_filter_ctx ctx, json_t *list, struct error *er
 
 		if (!strncmp(name, "SCMP_ARCH_", 10)) {
 			for (size_t j = 0; name[10 + j] && j + 1 < sizeof(lower); j++)
-				lower[j] = (char)(name[10 + j] | 0x20);
+				lower[j] = (char)tolower((unsigned char)name[10 + j]);
 			arch = seccomp_arch_resolve_name(lower);
 		}
 		if (arch == 0)

@@ -1,11 +1,14 @@
 # A fuzzer from every tests/fuzz/NAME_fuzz.c (libFuzzer), its seeds and findings in tests/fuzz/corpus/NAME.
 
 FUZZERS := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
-FUZZ_LIBRARY := $(wildcard common/*.c devices/*.c protocol/*.c)
+# Beside what is tested, the synthetic driver of the unit tests.
+FUZZ_LIBRARY := $(wildcard common/*.c devices/*.c protocol/*.c) \
+		tests/unit/driver.c tests/unit/vsock_guest.c
 FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -O1 -g
 SECONDS ?= 60
 
-$(BUILD)/fuzz/%: tests/fuzz/%_fuzz.c $(FUZZ_LIBRARY) $(wildcard common/*.h devices/*.h protocol/*.h)
+$(BUILD)/fuzz/%: tests/fuzz/%_fuzz.c $(FUZZ_LIBRARY) \
+		$(wildcard common/*.h devices/*.h protocol/*.h tests/fuzz/*.h tests/unit/*.h)
 	@mkdir -p $(@D)
 	@clang $(CPPFLAGS) $(FUZZ_FLAGS) -o $@ $< $(FUZZ_LIBRARY) -luring -lpthread
 

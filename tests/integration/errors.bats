@@ -5,20 +5,25 @@
 
 load helpers
 
-# stays_clean COMMAND...: the command leaves no state, process, mount, cgroup or image behind.
-stays_clean() {
-	local before
-	before=$(host_footprint)
-	"$@"
-	[ "$(host_footprint)" = "$before" ] || { echo "left: $(host_footprint), before: $before" >&2; return 1; }
+# At the beginning and at the end of a test: no state, process, mount, cgroup or image is left behind.
+note_host() {
+	HOST_BEFORE=$(host_footprint)
 }
 
-# The same for a config that is refused by its one line.
+nothing_left() {
+	[ "$(host_footprint)" = "$HOST_BEFORE" ] || {
+		echo "left: $(host_footprint), before: $HOST_BEFORE" >&2
+		find "$WORK/state" /var/lib/bulkhead >&2
+		return 1
+	}
+}
+
+# config_refused FILTER TEXT: what the filter makes of a good config is refused.
 config_refused() {
 	local filter=$1 text=$2
 	cp "$WORK/good.json" "$BUNDLE/config.json"
 	config "$filter"
-	stays_clean refuses "$text" create -b "$BUNDLE" "$ID"
+	refuses "$text" create -b "$BUNDLE" "$ID"
 }
 
 # fails_with_console TEXT PATTERN ARGUMENT...: as refuses, but after the line comes the tail of the guest's console,
@@ -66,29 +71,32 @@ make_initramfs() {
 }
 
 @test "no KVM" {
+	note_host
 	local no_kvm='
 		mkdir "$1.dev"
 		cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx "$1.dev"
 		ln -s /proc/self/fd "$1.dev"
 		mount --bind "$1.dev" /dev'
-	stays_clean elsewhere_refuses '/dev/kvm is not there: load kvm_intel or kvm_amd' "$no_kvm"'
+	elsewhere_refuses '/dev/kvm is not there: load kvm_intel or kvm_amd' "$no_kvm"'
 		build/bulkhead --root "$1" run -b "$2" "$3"'
 	rm -r "$WORK/state.dev"
-	elsewhere "$no_kvm"'; build/bulkhead check' >"$WORK/out" && false
-	[ $? = 1 ]
-	grep -q '^kvm *MISSING: .*/dev/kvm is not there' "$WORK/out"
+	run -1 elsewhere "$no_kvm"'
+		build/bulkhead check >"$1.check"'
+	grep -q '^kvm *MISSING: .*/dev/kvm is not there' "$WORK/state.check"
 
 	# Another user, who may do all else.
 	chmod 711 "$BATS_RUN_TMPDIR" "$WORK/.." "$WORK"
-	stays_clean elsewhere_refuses 'no permission to use /dev/kvm: run as root or join the group that owns it' '
+	elsewhere_refuses 'no permission to use /dev/kvm: run as root or join the group that owns it' '
 		mount -t tmpfs -o mode=1777 tmpfs /var/lib/bulkhead
 		setpriv --reuid 1000 --regid 1000 --clear-groups build/bulkhead --root /var/lib/bulkhead/state \
 			run -b "$2" "$3"'
-	stays_clean elsewhere_refuses 'mkdir /run/bulkhead: Permission denied' '
+	elsewhere_refuses 'mkdir /run/bulkhead: Permission denied' '
 		setpriv --reuid 1000 --regid 1000 --clear-groups build/bulkhead run -b "$2" "$3"'
+	nothing_left
 }
 
 @test "a KVM that cannot boot Linux" {
+	note_host
 	# What such a KVM does, seen on a real one: it gives up on the first instruction that it does not emulate.
 	cat >"$WORK/shim.c" <<-END
 		#include <linux/kvm.h>
@@ -97,7 +105,7 @@ make_initramfs() {
 		#include <sys/syscall.h>
 		#include <unistd.h>
 		static struct kvm_run *runs[1024];
-		void *mmap(void *at, size_t len, int prot, int flags, int fd, off_t offset)
+		void *mmap64(void *at, size_t len, int prot, int flags, int fd, off_t offset)
 		{
 			void *memory = (void *)syscall(SYS_mmap, at, len, prot, flags, fd, offset);
 			if (fd >= 0 && fd < 1024)
@@ -119,48 +127,51 @@ make_initramfs() {
 	printf '#!/bin/sh\nLD_PRELOAD=%s exec %s "$@"\n' "$WORK/shim.so" "$PWD/build/bulkhead-vmm" >"$WORK/vmm"
 	chmod 755 "$WORK/vmm"
 	export BULKHEAD_VMM=$WORK/vmm
-	stays_clean refuses 'cannot boot Linux; use a host with hardware virtualization' run -b "$BUNDLE" "$ID"
+	refuses 'cannot boot Linux; use a host with hardware virtualization' run -b "$BUNDLE" "$ID"
 	run -1 plain check
 	grep -q '^kvm *MISSING: .*cannot boot Linux; use a host' <<<"$output"
+	nothing_left
 }
 
 @test "kernel, initramfs or VMM missing or wrong" {
+	note_host
 	local file
 	echo 'not what it should be' >"$WORK/garbage"
 	: >"$WORK/empty"
 	head -c 300 build/guest/vmlinux >"$WORK/cut-off"
 	for file in none garbage empty cut-off; do
-		BULKHEAD_KERNEL=$WORK/$file stays_clean refuses "$WORK/$file" run -b "$BUNDLE" "$ID"
-		[ "$file" = cut-off ] || BULKHEAD_INITRAMFS=$WORK/$file stays_clean refuses "$WORK/$file" run -b "$BUNDLE" "$ID"
+		BULKHEAD_KERNEL=$WORK/$file refuses "$WORK/$file" run -b "$BUNDLE" "$ID"
+		[ "$file" = cut-off ] || BULKHEAD_INITRAMFS=$WORK/$file refuses "$WORK/$file" run -b "$BUNDLE" "$ID"
 	done
-	BULKHEAD_VMM=$WORK/none stays_clean refuses "BULKHEAD_VMM=$WORK/none: No such file" run -b "$BUNDLE" "$ID"
-	BULKHEAD_VMM=$WORK/garbage stays_clean refuses "start $WORK/garbage: Permission denied" run -b "$BUNDLE" "$ID"
-	BULKHEAD_VMM=/bin/false stays_clean refuses 'bulkhead-vmm ended with exit code 1' run -b "$BUNDLE" "$ID"
+	BULKHEAD_VMM=$WORK/none refuses "BULKHEAD_VMM=$WORK/none: No such file" run -b "$BUNDLE" "$ID"
+	BULKHEAD_VMM=$WORK/garbage refuses "start $WORK/garbage: Permission denied" run -b "$BUNDLE" "$ID"
+	BULKHEAD_VMM=/bin/false refuses 'bulkhead-vmm ended with exit code 1' run -b "$BUNDLE" "$ID"
 	# As after a build that did not get far.
 	mkdir "$WORK/bin"
 	cp build/bulkhead "$WORK/bin"
 	run -1 "$WORK/bin/bulkhead" --root "$WORK/state" run -b "$BUNDLE" "$ID"
 	[[ $output = *'bulkhead-vmm is missing: run make, or set BULKHEAD_VMM'* ]]
-	[ ! -e "$WORK/state" ]
+	nothing_left
 }
 
 @test "config.json that is missing, no JSON, or not what the specification says" {
+	note_host
 	local file=$BUNDLE/config.json
 	cp "$file" "$WORK/good.json"
 	rm "$file"
-	stays_clean refuses "JSON specification file $file not found" run -b "$BUNDLE" "$ID"
-	stays_clean refuses "bundle $WORK/none: No such file or directory" run -b "$WORK/none" "$ID"
+	refuses "JSON specification file $file not found" run -b "$BUNDLE" "$ID"
+	refuses "bundle $WORK/none: No such file or directory" run -b "$WORK/none" "$ID"
 	printf '{\n  "ociVersion": "1.0.2",\n  "root": }\n' >"$file"
-	stays_clean refuses "$file: line 3, column 11: " run -b "$BUNDLE" "$ID"
+	refuses "$file: line 3, column 11: " run -b "$BUNDLE" "$ID"
 	: >"$file"
-	stays_clean refuses "$file: line 1, column 0: " run -b "$BUNDLE" "$ID"
+	refuses "$file: line 1, column 0: " run -b "$BUNDLE" "$ID"
 	printf '[]' >"$file"
-	stays_clean refuses "$file: must be an object, is an array" run -b "$BUNDLE" "$ID"
+	refuses "$file: must be an object, is an array" run -b "$BUNDLE" "$ID"
 	head -c 5000 /dev/urandom >"$file"
-	stays_clean refuses "$file: line " run -b "$BUNDLE" "$ID"
+	refuses "$file: line " run -b "$BUNDLE" "$ID"
 	rm "$file"
 	mkdir "$file"
-	stays_clean refuses "read $file: Is a directory" run -b "$BUNDLE" "$ID"
+	refuses "read $file: Is a directory" run -b "$BUNDLE" "$ID"
 	rmdir "$file"
 
 	config_refused 'del(.ociVersion)' 'ociVersion: is missing'
@@ -190,21 +201,23 @@ make_initramfs() {
 	config_refused '.linux.seccomp = {"defaultAction": "SCMP_ACT_WISH"}' 'SCMP_ACT_WISH'
 	config_refused '.annotations = {"x": 1}' 'annotations.x: must be a string, is an integer'
 	config_refused '.hostname = ("x" * 2000000)' 'is too large' || true
+	nothing_left
 }
 
 @test "ids that are taken, wrong or unknown" {
+	note_host
 	local id
 	for id in a/b /a ../x .. . 'a b' 'a%' $'a\nb' ''; do
-		stays_clean refuses 'container ' create -b "$BUNDLE" "$id"
-		stays_clean refuses 'container ' state "$id"
-		stays_clean refuses 'container ' delete --force "$id"
+		refuses 'container ' create -b "$BUNDLE" "$id"
+		refuses 'container ' state "$id"
+		refuses 'container ' delete --force "$id"
 	done
 	refuses 'invalid container ID format: \"a/b\"' create -b "$BUNDLE" a/b
 	refuses 'invalid container ID format: \"..\"' run -b "$BUNDLE" ..
 	refuses 'container id cannot be empty' run -b "$BUNDLE" ''
 	refuses 'container id is longer than 255 bytes' run -b "$BUNDLE" "$(printf '%0300d' 0)"
 	mkdir -p "$WORK/state/taken"
-	stays_clean refuses 'container with given ID already exists: taken' run -b "$BUNDLE" taken
+	refuses 'container with given ID already exists: taken' run -b "$BUNDLE" taken
 	refuses 'container does not exist' state taken
 	plain delete --force taken
 	[ -z "$(ls -A "$WORK/state")" ]
@@ -216,28 +229,32 @@ make_initramfs() {
 	plain delete --force broken
 	refuses "mkdir $BUNDLE/config.json: File exists" --root "$BUNDLE/config.json" run -b "$BUNDLE" "$ID" || \
 		refuses "$BUNDLE/config.json: Not a directory" --root "$BUNDLE/config.json" run -b "$BUNDLE" "$ID"
+	nothing_left
 }
 
 @test "a command that cannot be executed" {
+	note_host
 	echo data >"$BUNDLE/rootfs/etc/data"
 	command_is nowhere
-	stays_clean refuses 'exec: \"nowhere\": executable file not found in $PATH' run -b "$BUNDLE" "$ID"
+	refuses 'exec: \"nowhere\": executable file not found in $PATH' run -b "$BUNDLE" "$ID"
 	command_is /bin/nowhere
-	stays_clean refuses 'exec: \"/bin/nowhere\": stat /bin/nowhere: no such file or directory' run -b "$BUNDLE" "$ID"
+	refuses 'exec: \"/bin/nowhere\": stat /bin/nowhere: no such file or directory' run -b "$BUNDLE" "$ID"
 	command_is /etc/data
-	stays_clean refuses 'exec: \"/etc/data\": permission denied' create -b "$BUNDLE" "$ID"
+	refuses 'exec: \"/etc/data\": permission denied' create -b "$BUNDLE" "$ID"
+	nothing_left
 }
 
 @test "disk full while the images are made, and tools that are missing" {
-	stays_clean elsewhere_refuses 'make a disk image in /var/lib/bulkhead' '
+	note_host
+	elsewhere_refuses 'make a disk image in /var/lib/bulkhead' '
 		mount -t tmpfs -o size=100k tmpfs /var/lib/bulkhead
 		build/bulkhead --root "$1" run -b "$2" "$3"'
 	grep -q 'No space left on device' "$WORK/stderr"
 	config '.root.readonly = false'
-	stays_clean elsewhere_refuses 'make a disk image in /var/lib/bulkhead' '
+	elsewhere_refuses 'make a disk image in /var/lib/bulkhead' '
 		mount -t tmpfs -o size=3m tmpfs /var/lib/bulkhead
 		build/bulkhead --root "$1" run -b "$2" "$3"'
-	stays_clean elsewhere_refuses 'mkfs.erofs is missing: install erofs-utils' '
+	elsewhere_refuses 'mkfs.erofs is missing: install erofs-utils' '
 		mount --bind /dev/null "$(readlink -f "$(command -v mkfs.erofs)")"
 		build/bulkhead --root "$1" run -b "$2" "$3"'
 	# The state is on a disk too.
@@ -245,54 +262,63 @@ make_initramfs() {
 		mkdir "$1.full"
 		mount -t tmpfs -o size=4k,nr_inodes=3 tmpfs "$1.full"
 		build/bulkhead --root "$1.full" run -b "$2" "$3"'
-	stays_clean refuses "write /nonexistent/pid: No such file or directory" \
+	refuses "write /nonexistent/pid: No such file or directory" \
 		create -b "$BUNDLE" --pid-file /nonexistent/pid "$ID"
+	nothing_left
 }
 
 @test "memory that is too little or too much" {
+	note_host
 	config '.annotations = {"io.bulkhead.memory": "64"}'
 	plain run -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1 || grep -q 'level=error msg="' "$WORK/out"
 	config '.annotations = {"io.bulkhead.memory": "1048576"}'
 	plain run -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1 || grep -q 'level=error msg="' "$WORK/out"
 	head "$WORK/out" >&3
 	[ -z "$(plain list -q)" ]
+	nothing_left
 }
 
 @test "a kernel that panics shows the end of its console" {
-	BULKHEAD_CMDLINE=rdinit=/nonexistent stays_clean \
+	note_host
+	BULKHEAD_CMDLINE=rdinit=/nonexistent \
 		fails_with_console "the guest's kernel has panicked" 'Kernel panic - not syncing' run -b "$BUNDLE" "$ID"
 	make_initramfs 'echo this is the wrong init; exit 5'
-	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio stays_clean fails_with_console "the guest's kernel has panicked" \
+	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio fails_with_console "the guest's kernel has panicked" \
 		'Attempted to kill init.*500' create -b "$BUNDLE" "$ID"
 	grep -q 'this is the wrong init' "$WORK/stderr"
 	[ "$(bulkhead list -q)" = '' ]
+	nothing_left
 }
 
 @test "a kernel that panics under a running workload" {
+	note_host
 	config '.annotations = {"io.bulkhead.kernel-cmdline": "sysctl.vm.panic_on_oom=2", "io.bulkhead.memory": "96"} |
 		del(.linux.resources)'
 	command_is /bin/sh -c 'x=x; while :; do x=$x$x; done'
-	stays_clean fails_with_console "the guest's kernel has panicked" 'Out of memory' run -b "$BUNDLE" "$ID"
+	fails_with_console "the guest's kernel has panicked" 'Out of memory' run -b "$BUNDLE" "$ID"
 	# Without a client that waits, the log has it.
 	bulkhead run -d -b "$BUNDLE" --pid-file "$WORK/pid" "$ID" </dev/null >"$WORK/out" 2>&1
 	eventually has_status "$ID" stopped
 	eventually grep -q "level=error msg=\"$ID: the guest's kernel has panicked.*Out of memory" "$WORK/log"
 	plain delete "$ID"
+	nothing_left
 }
 
 @test "an agent that never answers" {
+	note_host
 	local begin=$SECONDS
 	make_initramfs 'echo this init says nothing; exec /bin/busybox sleep 1000'
 	config '.annotations = {"io.bulkhead.agent-timeout": "4000"}'
-	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio stays_clean fails_with_console \
+	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio fails_with_console \
 		"the guest's agent did not report within 4000 ms" 'this init says nothing' create -b "$BUNDLE" "$ID"
 	[ $((SECONDS - begin)) -lt 20 ]
 	make_initramfs 'echo this init powers off; exec /bin/busybox poweroff -f'
-	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio stays_clean fails_with_console \
+	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio fails_with_console \
 		"the guest" 'this init powers off' create -b "$BUNDLE" "$ID"
 	make_initramfs 'echo this init reboots; exec /bin/busybox reboot -f'
-	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio stays_clean fails_with_console \
+	BULKHEAD_INITRAMFS=$WORK/initramfs.cpio fails_with_console \
 		"the guest's kernel has reset the machine" 'this init reboots' create -b "$BUNDLE" "$ID"
+	nothing_left
 }
 
 # vmm_of: the VMM's pid as the state has it, or nothing.
@@ -301,6 +327,7 @@ vmm_of() {
 }
 
 @test "a VMM that is killed at any moment leaves what can be deleted" {
+	note_host
 	local delay creator code pid
 	command_is /bin/sleep 1000
 	config '.root.readonly = false'
@@ -347,9 +374,11 @@ vmm_of() {
 	kill -KILL "$(vmm_of)"
 	ends_with 137 "$creator"
 	[ -z "$(ls -A "$WORK/state")" ]
+	nothing_left
 }
 
 @test "a runtime that is killed at any moment takes its VMM with it and leaves what can be deleted" {
+	note_host
 	local delay pid
 	command_is /bin/sleep 1000
 	for delay in 0.02 0.1 0.2 0.3 0.5 0.8 1.2; do
@@ -367,4 +396,5 @@ vmm_of() {
 		[ -z "$(ls -A "$WORK/state")" ]
 	done
 	eventually run ! pgrep 'mkfs|bulkhead'
+	nothing_left
 }

@@ -12,9 +12,9 @@ prepare() {
 	command_is /bin/sh /test "$@"
 }
 
-# inside [ARGUMENT...]: runs the script of stdin in the container. $code, $WORK/out, $WORK/err are what came.
+# inside: runs the script of stdin in the container. $code, $WORK/out, $WORK/err are what came.
 inside() {
-	prepare "$@"
+	prepare
 	run_prepared
 }
 
@@ -23,12 +23,13 @@ run_prepared() {
 	bulkhead run -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>"$WORK/err" || code=$?
 }
 
-# both [ARGUMENT...]: the same, under runc too, with the same result. The copy is because runc writes to the image.
+# both [ARGUMENT...]: the same, under runc too, with the same result.
 both() {
 	prepare "$@"
 	run_both
 }
 
+# The copy is because runc writes to the image.
 run_both() {
 	local runc_code=0
 	cp -a "$BUNDLE" "$WORK/runc"
@@ -36,10 +37,13 @@ run_both() {
 		</dev/null >"$WORK/runc-out" 2>"$WORK/runc-err" || runc_code=$?
 	rm -rf "$WORK/runc"
 	run_prepared
-	diff -u --label runc --label bulkhead "$WORK/runc-out" "$WORK/out" &&
-		diff -u --label 'runc, stderr' --label 'bulkhead, stderr' "$WORK/runc-err" "$WORK/err" &&
-		[ "$runc_code" = "$code" ] && return
-	echo "exit codes: runc $runc_code, bulkhead $code" >&2
+	echo "exit code $runc_code" >>"$WORK/runc-err"
+	echo "exit code $code" >"$WORK/exit-code"
+	diff -u --label 'runc, stdout' --label 'bulkhead, stdout' "$WORK/runc-out" "$WORK/out" >"$WORK/diff" || true
+	cat "$WORK/err" "$WORK/exit-code" |
+		diff -u --label 'runc, stderr' --label 'bulkhead, stderr' "$WORK/runc-err" - >>"$WORK/diff" || true
+	[ -s "$WORK/diff" ] || return 0
+	cut -c1-200 "$WORK/diff" >&2
 	return 1
 }
 
@@ -55,12 +59,13 @@ says() {
 capabilities_are() {
 	local kind=$1
 	shift
-	config '.process.capabilities[$kind] = ($ARGS.positional | map("CAP_" + .))' --arg kind "$kind" --args -- "$@"
+	config '.process.capabilities[$kind] = ($names | split(" ") | map("CAP_" + .))' --arg kind "$kind" --arg names "$*"
 }
 
 @test "user, groups, umask, and streams that the user can open again" {
+	chmod 1777 "$BUNDLE/rootfs/tmp"
 	config '.process.user = {uid: 1000, gid: 1001, additionalGids: [5, 10, 4242], umask: 23}
-		| .mounts += [{destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["mode=1777"]}]'
+		| .mounts += [{destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["size=1m"]}]'
 	both <<-'END'
 		grep -e ^Uid -e ^Gid -e ^Groups -e ^Umask /proc/self/status
 		id
@@ -124,8 +129,8 @@ capabilities_are() {
 
 	config '.process.capabilities = ({} | .[("bounding", "permitted", "effective", "inheritable", "ambient")] = $all)' \
 		--argjson all "$(capabilities_of_runc)"
-	both <<<'grep ^Cap /proc/self/status; mount -t tmpfs -o size=1m none /tmp && mknod /tmp/x c 1 3 && echo done'
-	says $'CapEff:\t000001ffffffffff' $'CapAmb:\t000001ffffffffff' done
+	both <<<'grep ^Cap /proc/self/status; mount -t tmpfs -o size=1m none /tmp && mknod /tmp/x c 1 3 && echo mounted'
+	says $'CapEff:\t000001ffffffffff' $'CapAmb:\t000001ffffffffff' mounted
 }
 
 # All that this runc knows, as a JSON list.
@@ -146,14 +151,15 @@ capabilities_of_runc() {
 		["NICE", 3, 4], ["NOFILE", 100, 200], ["NPROC", 333, 444], ["RSS", 5000000, 6000000], ["RTPRIO", 5, 6],
 		["RTTIME", 7000, 8000], ["SIGPENDING", 77, 88], ["STACK", 4194304, "unlimited"]
 		] | .process.rlimits |= map({type: ("RLIMIT_" + .[0]), soft: .[1], hard: .[2]})'
+	prepare <<<'cat /proc/self/limits; ulimit -a'
 	sed -i 's/"unlimited"/18446744073709551615/' "$BUNDLE/config.json"
-	both <<<'cat /proc/self/limits; ulimit -a'
+	run_both
 	says 'Max open files            100                  200                  files     ' \
 		'Max stack size            4194304              unlimited            bytes     '
 }
 
 @test "arguments, environment and working directory" {
-	config '.process.env = ["A=1", "EMPTY=", "LONG=\("x" * 5000)", "SPACE= a  b ", "ü=ö", "A=2", "NL=a\nb", "PATH=/bin"]
+	config '.process.env = ["A=1", "EMPTY=", "LONG=\("x" * 50)", "SPACE= a  b ", "ü=ö", "A=2", "NL=a\nb", "PATH=/bin"]
 		| .process.cwd = "/made/for/it"'
 	both 'a b' '' '*' '$HOME' $'two\nlines' 'ü' '"quoted"' <<-'END'
 		tr '\0' '|' </proc/1/environ; echo
@@ -183,9 +189,9 @@ capabilities_of_runc() {
 		cat /proc/sys/kernel/hostname /proc/self/oom_score_adj /proc/1/oom_score_adj
 		cd /proc/sys && head net/ipv4/ip_forward net/ipv4/ping_group_range net/core/somaxconn net/ipv4/conf/lo/rp_filter \
 			kernel/shmmax kernel/msgmax kernel/sem fs/mqueue/queues_max kernel/shm_rmid_forced
-		ip addr show lo; ping -c 1 -W 5 127.0.0.1 >/dev/null && echo ping
+		ip addr show lo
 	END
-	says inside.example 321 77 12345678 17 ping
+	says inside.example 321 77 12345678 17
 
 	# This runc knows no domain name. Names with slashes are in use too.
 	config '.domainname = "nis.example" | .linux.sysctl = {"net/ipv4/ip_local_port_range": "40000 50000"}
@@ -227,7 +233,8 @@ seccomp_script='
 
 	# Installed before the capabilities go, then; and no architectures means the machine's own.
 	config '.process.noNewPrivileges = false | .process.user = {uid: 1000, gid: 1000} | del(.linux.seccomp.architectures)
-		| .mounts[-1].options = ["mode=1777"]'
+		| .mounts[-1].options = ["size=1m"]'
+	chmod 1777 "$BUNDLE/rootfs/tmp"
 	both <<<"$seccomp_script"
 	says $'NoNewPrivs:\t0' $'Seccomp:\t2' 'killed: 159' 'trapped: 159' x
 
@@ -264,7 +271,7 @@ seccomp_script='
 	echo secret >"$BUNDLE/rootfs/srv/secrets/file"
 	echo shown >"$BUNDLE/rootfs/srv/ro/file"
 	config '.root.readonly = false |
-		.linux.maskedPaths += ["/etc/key", "/srv/secrets", "/not/there", "/etc/key/not"] |
+		.linux.maskedPaths += ["/etc/key", "/srv/secrets", "/not/there"] |
 		.linux.readonlyPaths += ["/srv/ro", "/etc/other", "/not/there"]'
 	both <<-'END'
 		cat /etc/key; echo >/etc/key && echo 'as null'; stat -c '%n %F %t %T' /etc/key /proc/keys /proc/timer_list
@@ -333,13 +340,13 @@ seccomp_script='
 }
 
 @test "a file larger than the VM's memory" {
-	config '.root.readonly = false | .linux.resources.memory.limit = 134217728'
+	config '.root.readonly = false | .linux.resources.memory.limit = 67108864'
 	inside <<-'END'
-		awk '/MemTotal/ { print ($2 < 200000) ? "small" : "large: " $2 }' /proc/meminfo
-		yes 0123456789abcde | head -c 209715200 >/big && stat -c %s /big && md5sum </big && rm /big && echo done
+		awk '/MemTotal/ { print ($2 < 100000) ? "small" : "large: " $2 }' /proc/meminfo
+		dd if=/dev/zero of=/big bs=1M count=110 2>&1 | grep -c out; stat -c %s /big; tail -c 5 /big | hexdump -C | head -n 1; rm /big
 	END
 	[ "$code" = 0 ]
-	says small 209715200 "$(yes 0123456789abcde | head -c 209715200 | md5sum)" done
+	says small 115343360 '00000000  00 00 00 00 00                                    |.....|'
 }
 
 @test "mounts: sizes, modes, owners, flags, mount points that are not there" {

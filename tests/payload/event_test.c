@@ -95,7 +95,7 @@ START_TEST(an_irqfd_interrupts_a_busy_guest)
 	struct payload payload;
 	int fd;
 
-	payload_init(&payload, &event_image, PAYLOAD_USER);
+	payload_init(&payload, &event_image, PAYLOAD_INTERRUPTIBLE);
 	payload.mailbox->arg = EVENT_INTERRUPTS_BUSY;
 	fd = add_irqfd(&payload, LAYOUT_IRQ_FIRST);
 	payload_start(&payload);

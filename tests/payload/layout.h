@@ -54,11 +54,49 @@ enum payload_event_case {
 	EVENT_INTERRUPTS_BUSY, /* one, while user mode runs */
 };
 
+/* What guest/blk.c does. All but the first are a driver's mistakes. */
+enum payload_blk_case {
+	BLK_CASE_IO,
+	BLK_CASE_RINGS_OUTSIDE,
+	BLK_CASE_BUFFER_OUTSIDE,
+	BLK_CASE_BUFFER_WRAPS,
+	BLK_CASE_LOOP,
+	BLK_CASE_TOO_LONG,
+	BLK_CASE_BAD_HEAD,
+	BLK_CASE_BAD_NEXT,
+	BLK_CASE_BAD_INDEX,
+	BLK_CASE_TABLE_OUTSIDE,
+	BLK_CASE_NO_STATUS,
+	BLK_CASES,
+};
+
+#define PAYLOAD_DISK_SECTORS 64
+
+/* What is on the disk before. */
+static inline uint8_t payload_disk_byte(uint64_t offset)
+{
+	return (uint8_t)(offset * 7 + (offset >> 9) * 13);
+}
+
+/* What the guest writes: where, and which bytes. */
+#define PAYLOAD_WRITE_SECTOR 3
+#define PAYLOAD_WRITE_LEN    1024
+
+static inline uint8_t payload_written_byte(uint64_t offset)
+{
+	return (uint8_t)(offset * 11 + 1);
+}
+
+/* What it reads, and where to in guest memory. */
+#define PAYLOAD_READ_SECTOR 8
+#define PAYLOAD_READ_LEN    2048
+#define PAYLOAD_READ_TO	    (PAYLOAD_DATA + 0x20000)
+
 struct payload_mailbox {
 	volatile uint32_t irqs; /* interrupts taken; first, as assembly counts here */
 	uint32_t arg;		/* from the test: which case */
 	uint32_t failed_line;	/* of the payload's source, 0: all went well */
-	uint32_t use_irq;	/* from the test: wait by interrupt and not by looking */
+	uint32_t use_irq;	/* from the test: wait by interrupt, which needs kernel mode */
 	uint64_t values[PAYLOAD_VALUES];
 };
 #endif

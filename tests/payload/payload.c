@@ -75,12 +75,12 @@ static void fill_descriptors(struct payload *payload)
 
 static void set_registers(struct payload *payload, enum payload_mode mode)
 {
-	bool user = mode == PAYLOAD_USER;
+	bool user = mode != PAYLOAD_KERNEL;
 	struct kvm_regs regs = {
 		.rip = PAYLOAD_CODE,
 		.rsp = PAYLOAD_STACK,
-		/* User mode cannot allow interrupts to itself. */
-		.rflags = 2 | (user ? RFLAGS_IF | RFLAGS_IOPL3 : 0),
+		.rflags = 2 | (user ? RFLAGS_IOPL3 : 0) |
+			  (mode == PAYLOAD_INTERRUPTIBLE ? RFLAGS_IF : 0),
 	};
 	struct kvm_segment data = {
 		.limit = 0xffffffff,

@@ -17,9 +17,10 @@
 
 /*
  * User mode runs natively everywhere, and by its I/O bitmap may use ports. A KVM without hardware
- * below emulates kernel mode, slowly and in part.
+ * below emulates kernel mode, slowly and in part. Interrupts are off in the beginning, but for
+ * PAYLOAD_INTERRUPTIBLE: user mode with interrupts on.
  */
-enum payload_mode { PAYLOAD_USER, PAYLOAD_KERNEL };
+enum payload_mode { PAYLOAD_USER, PAYLOAD_KERNEL, PAYLOAD_INTERRUPTIBLE };
 
 struct payload_image {
 	const uint8_t *bytes;

@@ -17,6 +17,22 @@ void driver_check_(bool holds, const char *condition, const char *file, int line
 	abort();
 }
 
+/* Pages that nobody may touch lie before and after guest memory. */
+#define GUARD 4096u
+
+static uint8_t *map_guarded(int fd)
+{
+	uint8_t *all = mmap(NULL, DRIVER_MEMORY_LEN + 2 * GUARD, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *bytes;
+
+	driver_check(all != MAP_FAILED);
+	bytes = mmap(all + GUARD, DRIVER_MEMORY_LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		     fd, 0);
+	driver_check(bytes != MAP_FAILED);
+	return bytes;
+}
+
 void driver_init(struct driver *driver)
 {
 	int fd = memfd_create("guest", MFD_CLOEXEC);
@@ -24,8 +40,7 @@ void driver_init(struct driver *driver)
 	memset(driver, 0, sizeof(*driver));
 	driver_check(fd >= 0);
 	driver_check(ftruncate(fd, DRIVER_MEMORY_LEN) == 0);
-	driver->bytes = mmap(NULL, DRIVER_MEMORY_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	driver_check(driver->bytes != MAP_FAILED);
+	driver->bytes = map_guarded(fd);
 	close(fd);
 	driver_check(guest_memory_add(&driver->mem, DRIVER_MEMORY_GPA, DRIVER_MEMORY_LEN,
 				      driver->bytes) == 0);
@@ -49,7 +64,7 @@ void driver_detach(struct driver *driver)
 
 void driver_destroy(struct driver *driver)
 {
-	munmap(driver->bytes, DRIVER_MEMORY_LEN);
+	munmap(driver->bytes - GUARD, DRIVER_MEMORY_LEN + 2 * GUARD);
 	close(driver->irq_fd);
 }
 
@@ -59,13 +74,14 @@ uint64_t driver_alloc(struct driver *driver, uint32_t len)
 
 	driver_check(gpa - DRIVER_MEMORY_GPA + len <= DRIVER_MEMORY_LEN);
 	driver->next = gpa + len;
-	memset(driver_at(driver, gpa), 0, len);
 	return gpa;
 }
 
 void driver_forget(struct driver *driver)
 {
 	driver->next = DRIVER_MEMORY_GPA;
+	/* All of it is zero again, for what pages were in use. */
+	driver_check(madvise(driver->bytes, DRIVER_MEMORY_LEN, MADV_REMOVE) == 0);
 }
 
 void *driver_at(struct driver *driver, uint64_t gpa)

@@ -62,7 +62,7 @@ void driver_attach(struct driver *driver, struct virtio_device *dev, struct loop
 void driver_detach(struct driver *driver);
 void driver_destroy(struct driver *driver);
 
-/* Zeroed guest memory, aligned to 16 bytes; given back by driver_forget only. */
+/* Guest memory that was not used yet, aligned to 16 bytes; driver_forget takes all of it back. */
 uint64_t driver_alloc(struct driver *driver, uint32_t len);
 void driver_forget(struct driver *driver);
 void *driver_at(struct driver *driver, uint64_t gpa);

@@ -15,7 +15,9 @@
 	SUITE(console) \
 	SUITE(protocol) \
 	SUITE(blk) \
-	SUITE(vsock)
+	SUITE(vsock) \
+	SUITE(vsock_flow) \
+	SUITE(vsock_hybrid)
 /* clang-format on */
 
 #define SUITE(name) Suite *name##_suite(void);

@@ -29,7 +29,7 @@ static void closed_port(void *ctx, uint32_t port)
 		guest->closed[port]++;
 }
 
-void vsock_guest_init(struct vsock_guest *guest, const char *hybrid_path, int listen_fd)
+void vsock_guest_open(struct vsock_guest *guest, const char *hybrid_path, int listen_fd)
 {
 	struct vsock_options options = {
 		.guest_cid = VSOCK_GUEST_CID,
@@ -41,12 +41,17 @@ void vsock_guest_init(struct vsock_guest *guest, const char *hybrid_path, int li
 		.loop = &guest->loop,
 	};
 
-	memset(guest, 0, sizeof(*guest));
 	signal(SIGPIPE, SIG_IGN);
 	driver_check(loop_init(&guest->loop) == 0);
-	driver_init(&guest->driver);
 	driver_check(vsock_create(&guest->vsock, &options, &guest->driver.mem, NULL) == 0);
 	driver_attach(&guest->driver, vsock_device(guest->vsock), &guest->loop, true);
+}
+
+void vsock_guest_init(struct vsock_guest *guest, const char *hybrid_path, int listen_fd)
+{
+	memset(guest, 0, sizeof(*guest));
+	driver_init(&guest->driver);
+	vsock_guest_open(guest, hybrid_path, listen_fd);
 }
 
 void vsock_guest_start(struct vsock_guest *guest)
@@ -57,12 +62,17 @@ void vsock_guest_start(struct vsock_guest *guest)
 	guest->tx_gpa = driver_alloc(&guest->driver, 256 * 1024);
 }
 
-void vsock_guest_destroy(struct vsock_guest *guest)
+void vsock_guest_close(struct vsock_guest *guest)
 {
 	driver_detach(&guest->driver);
 	vsock_destroy(guest->vsock);
-	driver_destroy(&guest->driver);
 	loop_destroy(&guest->loop);
+}
+
+void vsock_guest_destroy(struct vsock_guest *guest)
+{
+	vsock_guest_close(guest);
+	driver_destroy(&guest->driver);
 }
 
 void vsock_guest_rx(struct vsock_guest *guest, unsigned int count)
@@ -154,15 +164,23 @@ struct vsock_packet vsock_guest_receive(struct vsock_guest *guest)
 	return packet;
 }
 
+struct vsock_packet vsock_guest_expect(struct vsock_guest *guest, uint16_t op, uint32_t guest_port,
+				       uint32_t host_port)
+{
+	struct vsock_packet packet = vsock_guest_receive(guest);
+
+	driver_check(packet.header.op == op);
+	driver_check(packet.header.dst_port == guest_port);
+	driver_check(packet.header.src_port == host_port);
+	return packet;
+}
+
 void vsock_guest_connect(struct vsock_guest *guest, uint32_t guest_port, uint32_t host_port)
 {
 	struct vsock_packet packet;
 
 	vsock_guest_send(guest, VIRTIO_VSOCK_OP_REQUEST, guest_port, host_port, 0, NULL, 0);
-	packet = vsock_guest_receive(guest);
-	driver_check(packet.header.op == VIRTIO_VSOCK_OP_RESPONSE);
-	driver_check(packet.header.src_port == host_port);
-	driver_check(packet.header.dst_port == guest_port);
+	packet = vsock_guest_expect(guest, VIRTIO_VSOCK_OP_RESPONSE, guest_port, host_port);
 	driver_check(packet.header.buf_alloc == 128 * 1024);
 }
 

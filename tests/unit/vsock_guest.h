@@ -47,6 +47,10 @@ void vsock_guest_init(struct vsock_guest *guest, const char *hybrid_path, int li
 void vsock_guest_start(struct vsock_guest *guest);
 void vsock_guest_destroy(struct vsock_guest *guest);
 
+/* The device alone; the memory is there already and stays. */
+void vsock_guest_open(struct vsock_guest *guest, const char *hybrid_path, int listen_fd);
+void vsock_guest_close(struct vsock_guest *guest);
+
 /* Gives the device count rx buffers, at most 64, each used again after it was received. */
 void vsock_guest_rx(struct vsock_guest *guest, unsigned int count);
 
@@ -59,6 +63,9 @@ void vsock_guest_send(struct vsock_guest *guest, uint16_t op, uint32_t guest_por
 bool vsock_guest_poll(struct vsock_guest *guest, struct vsock_packet *packet);
 /* Waits for the next packet, checks its invariants. */
 struct vsock_packet vsock_guest_receive(struct vsock_guest *guest);
+/* The same, and checks what it is. */
+struct vsock_packet vsock_guest_expect(struct vsock_guest *guest, uint16_t op, uint32_t guest_port,
+				       uint32_t host_port);
 
 /* Opens a connection to a port of the table. */
 void vsock_guest_connect(struct vsock_guest *guest, uint32_t guest_port, uint32_t host_port);

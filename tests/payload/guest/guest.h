@@ -87,7 +87,10 @@ static inline void enable_irq(unsigned int pin)
 	write32(LAYOUT_IOAPIC + 0x10, PAYLOAD_VECTOR + pin); /* fixed, edge, not masked */
 }
 
-/* Kernel mode only. Sleeps until more interrupts than seen have come. sti works after the next instruction only. */
+/*
+ * Kernel mode only. Sleeps until more interrupts than seen have come; they come in here only. sti
+ * works after the next instruction, so none is lost before hlt.
+ */
 static inline void wait_irq(uint32_t seen)
 {
 	while (mailbox->irqs == seen)
