@@ -179,7 +179,7 @@ load helpers
 }
 
 @test "annotations and resources size the VM, and bad ones are refused" {
-	local memory cpus wrong
+	local memory cpus wrong cases
 	config '.linux.resources = {} | .annotations = {"io.bulkhead.memory": "384", "io.bulkhead.vcpus": "2",
 		"io.bulkhead.kernel-cmdline": "some.word=1"}'
 	in_container 'grep MemTotal /proc/meminfo; nproc; cat /proc/cmdline' >"$WORK/out"
@@ -195,17 +195,19 @@ load helpers
 	cpus=$(sed -n 2p "$WORK/out")
 	[ "$memory" -gt 120 ] && [ "$memory" -le 200 ] && [ "$cpus" = 2 ]
 
+	cases=()
 	for wrong in '' 0 16 63 1048577 -1 256M 0x100 99999999999999999999 ' 256'; do
-		config '.annotations = {"io.bulkhead.memory": $v}' --arg v "$wrong"
-		refuses "annotation io.bulkhead.memory: \\\"$wrong\\\" is not a number from 64 to 1048576" run -b "$BUNDLE" x
+		cases+=(".annotations = {\"io.bulkhead.memory\": \"$wrong\"}"
+			"annotation io.bulkhead.memory: \\\"$wrong\\\" is not a number from 64 to 1048576")
 	done
 	for wrong in '' 0 65 two 1.5; do
-		config '.annotations = {"io.bulkhead.vcpus": $v}' --arg v "$wrong"
-		refuses "annotation io.bulkhead.vcpus: \\\"$wrong\\\" is not a number from 1 to 64" create -b "$BUNDLE" x
+		cases+=(".annotations = {\"io.bulkhead.vcpus\": \"$wrong\"}"
+			"annotation io.bulkhead.vcpus: \\\"$wrong\\\" is not a number from 1 to 64")
 	done
-	config '.annotations = {"io.bulkhead.agent-timeout": "soon"}'
-	refuses 'annotation io.bulkhead.agent-timeout: \"soon\" is not a number from 1' run -b "$BUNDLE" x
-	config '.annotations = {"io.bulkhead.memory": 256}'
-	refuses 'annotations.io.bulkhead.memory: must be a string, is an integer' run -b "$BUNDLE" x
+	refuses_configs "${cases[@]}" \
+		'.annotations = {"io.bulkhead.agent-timeout": "soon"}' \
+		'annotation io.bulkhead.agent-timeout: \"soon\" is not a number from 1' \
+		'.annotations = {"io.bulkhead.memory": 256}' \
+		'annotations.io.bulkhead.memory: must be a string, is an integer'
 	[ -z "$(plain list -q)" ]
 }

@@ -71,18 +71,36 @@ plain() {
 	timeout --foreground -k 5 "${LIMIT:-90}" build/bulkhead --root "$WORK/state" "$@"
 }
 
-# refuses TEXT ARGUMENT...: the command fails with nothing but one line, which has TEXT in it.
+# refuses TEXT ARGUMENT...: the command fails with nothing but one line, which has TEXT in it. No process is started
+# for the comparison: in the lab each takes a while.
 refuses() {
-	local text=$1 code=0
+	local text=$1 code=0 said=() printed=()
 	shift
 	plain "$@" >"$WORK/stdout" 2>"$WORK/stderr" </dev/null || code=$?
-	if [ "$code" = 1 ] && [ ! -s "$WORK/stdout" ] && [ "$(wc -l <"$WORK/stderr")" = 1 ] &&
-		grep -qF -e "$text" "$WORK/stderr"; then
+	mapfile -t said <"$WORK/stderr"
+	mapfile -t printed <"$WORK/stdout"
+	if [ "$code" = 1 ] && [ ${#printed[@]} = 0 ] && [ ${#said[@]} = 1 ] && [[ ${said[0]} = *"$text"* ]]; then
 		return
 	fi
 	echo "bulkhead $*: exit code $code, wanted is 1 and one line with: $text" >&2
 	cat "$WORK/stdout" "$WORK/stderr" >&2
 	return 1
+}
+
+# refuses_configs [FILTER TEXT]...: what each jq filter makes of the bundle's config is refused by a line with TEXT.
+refuses_configs() {
+	local all='' texts=() variants=() i
+	while [ $# -gt 0 ]; do
+		all+="${all:+, }($1)"
+		texts+=("$2")
+		shift 2
+	done
+	mapfile -t variants < <(jq -c "$all" "$BUNDLE/config.json")
+	[ ${#variants[@]} = ${#texts[@]} ] || { echo "a filter is wrong: $all" >&2; return 1; }
+	for i in "${!texts[@]}"; do
+		printf '%s\n' "${variants[i]}" >"$BUNDLE/config.json"
+		refuses "${texts[i]}" create -b "$BUNDLE" "$ID"
+	done
 }
 
 # has_status ID STATUS: for eventually.
