@@ -1,8 +1,6 @@
 #include "devices/blk.h"
 
 #include <fcntl.h>
-#include <liburing.h>
-#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,38 +11,9 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "devices/blk_request.h"
+#include "devices/blk_internal.h"
 
-#include <linux/virtio_blk.h>
-
-#define BLK_QUEUE_SIZE 128
-/* Requests in flight. A guest that cheats with its ring waits for one to be free again. */
-#define BLK_REQUESTS_MAX BLK_QUEUE_SIZE
-#define BLK_SEG_MAX	 (BLK_QUEUE_SIZE - 2) /* header and status take two descriptors */
-
-struct blk {
-	struct virtio_device dev;
-	int fd;
-	struct blk_limits limits;
-	char serial[BLK_SERIAL_LEN];
-	struct virtio_blk_config config;
-
-	struct loop loop;
-	pthread_t thread;
-	bool thread_runs;
-
-	struct io_uring ring;
-	bool uring; /* false where the host forbids io_uring: then the thread does it itself */
-	struct loop_watch ring_watch;
-
-	/* Under dev.lock, as everything above that changes. */
-	struct blk_request *requests;
-	struct blk_request *free;
-	unsigned int requests_used; /* those never used are not in the list of free ones */
-	unsigned int in_flight;
-	bool starved; /* chains were left in the queue for want of a free request */
-	pthread_cond_t idle;
-};
+#define BLK_SEG_MAX (BLK_QUEUE_SIZE - 2) /* header and status take two descriptors */
 
 static struct blk *to_blk(struct virtio_device *dev)
 {
@@ -70,7 +39,7 @@ static void request_put(struct blk *blk, struct blk_request *request)
 }
 
 /* The answer: the status byte, then the chain. */
-static void request_finish(struct blk *blk, struct blk_request *request)
+void blk_finish(struct blk *blk, struct blk_request *request)
 {
 	*(volatile uint8_t *)request->status = request->result;
 	virtqueue_push(&blk->dev.queues[0], request->chain.head, request->written + 1);
@@ -79,114 +48,7 @@ static void request_finish(struct blk *blk, struct blk_request *request)
 		pthread_cond_broadcast(&blk->idle);
 }
 
-static int range_mode(const struct blk_request *request)
-{
-	return FALLOC_FL_KEEP_SIZE |
-	       (request->op == BLK_PUNCH ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
-}
-
-static void request_queue(struct blk *blk, struct blk_request *request)
-{
-	/* The ring has an entry for every request, so there is always one. */
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&blk->ring);
-	unsigned int count;
-
-	switch (request->op) {
-	case BLK_READ:
-		count = blk_request_buffers(request);
-		io_uring_prep_readv(sqe, blk->fd, request->iov, count, request->offset);
-		break;
-	case BLK_SYNC:
-		io_uring_prep_fsync(sqe, blk->fd, IORING_FSYNC_DATASYNC);
-		break;
-	case BLK_PUNCH:
-	case BLK_ZERO:
-		io_uring_prep_fallocate(sqe, blk->fd, range_mode(request), (off_t)request->offset,
-					(off_t)request->len);
-		break;
-	default:
-		count = blk_request_buffers(request);
-		io_uring_prep_writev(sqe, blk->fd, request->iov, count, request->offset);
-	}
-	io_uring_sqe_set_data(sqe, request);
-}
-
-/* One step without io_uring. Returns bytes or a negative errno, as a completion does. */
-static int request_do(struct blk *blk, struct blk_request *request)
-{
-	off_t offset = (off_t)request->offset;
-	ssize_t ret;
-	int count;
-
-	switch (request->op) {
-	case BLK_READ:
-		count = (int)blk_request_buffers(request);
-		ret = preadv(blk->fd, request->iov, count, offset);
-		break;
-	case BLK_SYNC:
-		ret = fdatasync(blk->fd);
-		break;
-	case BLK_PUNCH:
-	case BLK_ZERO:
-		ret = fallocate(blk->fd, range_mode(request), offset, (off_t)request->len);
-		break;
-	default:
-		count = (int)blk_request_buffers(request);
-		ret = pwritev(blk->fd, request->iov, count, offset);
-	}
-	return ret < 0 ? -errno : (int)ret;
-}
-
-/*
- * Takes the outcome of a step. Returns whether the request is finished: it is, too, when a reset
- * waits for it, or a guest could have us busy for minutes after that with a few huge requests.
- */
-static bool request_stepped(struct blk *blk, struct blk_request *request, int outcome)
-{
-	if (blk_request_step_done(request, outcome))
-		return true;
-	if (blk->dev.active)
-		return false;
-	request->result = VIRTIO_BLK_S_IOERR;
-	return true;
-}
-
-static void request_start(struct blk *blk, struct blk_request *request)
-{
-	int outcome;
-
-	if (request->op == BLK_NONE) {
-		request_finish(blk, request);
-		return;
-	}
-	if (blk->uring) {
-		request_queue(blk, request);
-		return;
-	}
-	/* A vCPU at the registers must not wait for the disk; it is in flight, so a reset does. */
-	do {
-		pthread_mutex_unlock(&blk->dev.lock);
-		outcome = request_do(blk, request);
-		pthread_mutex_lock(&blk->dev.lock);
-	} while (!request_stepped(blk, request, outcome));
-	request_finish(blk, request);
-}
-
-static void submit(struct blk *blk)
-{
-	int ret;
-
-	if (!blk->uring)
-		return;
-	do
-		ret = io_uring_submit(&blk->ring);
-	while (ret == -EINTR || ret == -EAGAIN || ret == -EBUSY);
-	if (ret < 0)
-		log_error("%s: io_uring_submit: %s", blk->dev.name, strerror(-ret));
-}
-
-/* Takes what the driver offers, as far as there are free requests. */
-static void queue_drain(struct blk *blk)
+void blk_drain(struct blk *blk)
 {
 	unsigned int budget = BLK_REQUESTS_MAX;
 	struct blk_request *request = NULL;
@@ -205,7 +67,7 @@ static void queue_drain(struct blk *blk)
 			break;
 		}
 		blk->in_flight++;
-		request_start(blk, request);
+		blk_io_start(blk, request);
 		request = NULL;
 		budget--;
 	}
@@ -213,39 +75,15 @@ static void queue_drain(struct blk *blk)
 		request_put(blk, request);
 	if (!budget)
 		virtio_queue_again(&blk->dev, 0);
-	submit(blk);
+	blk_io_submit(blk);
 }
 
 static void blk_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct blk *blk = to_blk(dev);
 
-	queue_drain(blk);
+	blk_drain(blk);
 	virtio_queue_interrupt(dev, &dev->queues[queue]);
-}
-
-static void ring_ready(struct loop_watch *watch, uint32_t events)
-{
-	struct blk *blk = container_of(watch, struct blk, ring_watch);
-	struct io_uring_cqe *cqe;
-
-	(void)events;
-	pthread_mutex_lock(&blk->dev.lock);
-	while (io_uring_peek_cqe(&blk->ring, &cqe) == 0) {
-		struct blk_request *request = io_uring_cqe_get_data(cqe);
-		int outcome = cqe->res;
-
-		io_uring_cqe_seen(&blk->ring, cqe);
-		if (request_stepped(blk, request, outcome))
-			request_finish(blk, request);
-		else
-			request_queue(blk, request);
-	}
-	submit(blk);
-	if (blk->starved)
-		queue_drain(blk);
-	virtio_queue_interrupt(&blk->dev, &blk->dev.queues[0]);
-	pthread_mutex_unlock(&blk->dev.lock);
 }
 
 static void *blk_thread(void *arg)
@@ -376,23 +214,6 @@ static uint64_t blk_features(bool read_only)
 	return features | 1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES;
 }
 
-/* Hosts forbid io_uring by sysctl, seccomp or a missing kernel option: that is no failure. */
-static int ring_create(struct blk *blk, struct error *err)
-{
-	int ret = io_uring_queue_init(BLK_REQUESTS_MAX, &blk->ring, 0);
-
-	if (ret < 0) {
-		log_debug("%s: no io_uring (%s), plain reads and writes instead", blk->dev.name,
-			  strerror(-ret));
-		return 0;
-	}
-	blk->uring = true;
-	ret = loop_add(&blk->loop, &blk->ring_watch, blk->ring.ring_fd, EPOLLIN, ring_ready);
-	if (ret < 0)
-		return error_set(err, -ret, "%s: watch io_uring", blk->dev.name);
-	return 0;
-}
-
 static int requests_create(struct blk *blk, struct error *err)
 {
 	blk->requests = calloc(BLK_REQUESTS_MAX, sizeof(*blk->requests));
@@ -427,7 +248,7 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	if (ret == 0)
 		ret = requests_create(blk, err);
 	if (ret == 0)
-		ret = ring_create(blk, err);
+		ret = blk_io_create(blk, err);
 	if (ret < 0) {
 		blk_destroy(blk);
 		return ret;
@@ -443,9 +264,7 @@ void blk_destroy(struct blk *blk)
 	if (!blk)
 		return;
 	blk_stop(&blk->dev);
-	loop_del(&blk->loop, &blk->ring_watch);
-	if (blk->uring)
-		io_uring_queue_exit(&blk->ring);
+	blk_io_destroy(blk);
 	loop_destroy(&blk->loop);
 	close_fd(&blk->fd);
 	free(blk->requests);

@@ -133,6 +133,27 @@ bool vsock_rx_take(struct vsock *vsock);
 /* Completes vsock->chain with this header, whose len bytes of payload are in place. */
 void vsock_rx_send(struct vsock *vsock, struct virtio_vsock_hdr *header);
 
+/* vsock_stream.c: a connection's descriptors, and what waits to be written to them. */
+
+/* Closes what is read from. Of a shared descriptor only that half, while the other is needed. */
+void connection_close_in(struct vsock_connection *c);
+void connection_close_out(struct vsock_connection *c);
+/* Waits for what the state calls for. Kills the connection when that cannot be done. */
+void connection_watch(struct vsock_connection *c);
+/* Whether what the host sends is of interest. */
+bool connection_wants_in(const struct vsock_connection *c);
+/*
+ * Keeps len bytes of a packet, at offset in its chain, until they can be written; the caller has
+ * checked that there is room. False without memory.
+ */
+bool connection_buffer_put(struct vsock_connection *c, const struct virtqueue_chain *chain,
+			   size_t offset, uint32_t len);
+void connection_write_buffered(struct vsock_connection *c);
+/* Counts bytes that are out of our hands, and tells the guest now and then. */
+void connection_forwarded(struct vsock_connection *c, uint32_t len);
+/* Nobody reads what the guest sends: it shall know, and stop. */
+void connection_out_failed(struct vsock_connection *c);
+
 /* vsock_connection.c */
 
 /* Takes the descriptors over. NULL when there are too many connections or no memory. */
@@ -140,6 +161,12 @@ struct vsock_connection *connection_create(struct vsock *vsock, uint32_t guest_p
 					   uint32_t host_port,
 					   const struct vsock_endpoint *endpoint);
 void connection_owe(struct vsock_connection *c, unsigned int what);
+/* Ends a direction as far as the guest is concerned. */
+void connection_owe_shutdown(struct vsock_connection *c, uint32_t flags);
+/* It may have something for the guest. */
+void connection_set_pending(struct vsock_connection *c);
+/* Bytes that the guest can still take. */
+uint32_t connection_credit(const struct vsock_connection *c);
 /* The guest said something: packet is checked for its length, its payload follows in chain. */
 void connection_receive(struct vsock_connection *c, const struct virtio_vsock_hdr *header,
 			const struct virtqueue_chain *chain);

@@ -23,12 +23,9 @@ struct node {
 };
 
 static const struct node defaults[] = {
-	{"/dev/null", S_IFCHR | 0666, 1, 3, 0, 0},
-	{"/dev/zero", S_IFCHR | 0666, 1, 5, 0, 0},
-	{"/dev/full", S_IFCHR | 0666, 1, 7, 0, 0},
-	{"/dev/random", S_IFCHR | 0666, 1, 8, 0, 0},
-	{"/dev/urandom", S_IFCHR | 0666, 1, 9, 0, 0},
-	{"/dev/tty", S_IFCHR | 0666, 5, 0, 0, 0},
+	{"/dev/null", S_IFCHR | 0666, 1, 3, 0, 0},    {"/dev/zero", S_IFCHR | 0666, 1, 5, 0, 0},
+	{"/dev/full", S_IFCHR | 0666, 1, 7, 0, 0},    {"/dev/random", S_IFCHR | 0666, 1, 8, 0, 0},
+	{"/dev/urandom", S_IFCHR | 0666, 1, 9, 0, 0}, {"/dev/tty", S_IFCHR | 0666, 5, 0, 0, 0},
 };
 
 static const struct {
@@ -160,12 +157,11 @@ static int ptmx_link(int root_fd, struct error *err)
 int devices_make(const json_t *config, int root_fd, struct error *err)
 {
 	mode_t mask = umask(0);
-	int ret = 0;
+	/* First, because a node that is there is left as it is. */
+	int ret = config_devices(config, root_fd, err);
 
 	for (size_t i = 0; !ret && i < sizeof(defaults) / sizeof(defaults[0]); i++)
 		ret = node_make(&defaults[i], root_fd, err);
-	if (!ret)
-		ret = config_devices(config, root_fd, err);
 	for (size_t i = 0; !ret && i < sizeof(links) / sizeof(links[0]); i++)
 		ret = link_make(links[i].target, links[i].path, root_fd, err);
 	if (!ret)

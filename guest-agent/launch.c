@@ -161,7 +161,8 @@ static int build_container(const struct launch *launch, struct error *err)
 	if (launch->terminal && (ret = open_terminal(launch, root_fd, true, err)) < 0)
 		return ret;
 	make_cwd(launch->process, root_fd);
-	if ((ret = protect_sysctl(config, err)) < 0 ||
+	if ((ret = mounts_make_readonly(config, root_fd, err)) < 0 ||
+	    (ret = protect_sysctl(config, err)) < 0 ||
 	    (ret = protect_readonly_paths(config, root_fd, err)) < 0 ||
 	    (ret = protect_mask_paths(config, root_fd, err)) < 0 ||
 	    (ret = change_root(root_fd, err)) < 0)

@@ -53,14 +53,17 @@ static const struct {
 	{"sysfs", "sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL},
 };
 
-/* favordynmods: else enabling a controller waits for an RCU grace period, at every start. */
+/*
+ * nsdelegate: the container's limits are out of reach from inside its cgroup namespace.
+ * favordynmods: else enabling a controller waits for an RCU grace period, at every start.
+ */
 static int mount_cgroups(void)
 {
 	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
-	if (!mount("cgroup2", "sys/fs/cgroup", "cgroup2", flags, "favordynmods"))
+	if (!mount("cgroup2", "sys/fs/cgroup", "cgroup2", flags, "nsdelegate,favordynmods"))
 		return 0;
-	return mount("cgroup2", "sys/fs/cgroup", "cgroup2", flags, NULL) < 0 ? -errno : 0;
+	return mount("cgroup2", "sys/fs/cgroup", "cgroup2", flags, "nsdelegate") < 0 ? -errno : 0;
 }
 
 /*
@@ -82,8 +85,8 @@ static int leave_initramfs(struct error *err)
 			return error_set(err, errno, "mount /%s", mounts[i].target);
 	if (mount_cgroups() < 0)
 		return error_set(err, errno, "mount cgroup2");
-	if (mkdir("run", 0755) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 ||
-	    chroot(".") < 0 || chdir("/") < 0)
+	if (mkdir("run", 0755) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
+	    chdir("/") < 0)
 		return error_set(err, errno, "change the root");
 	return 0;
 }

@@ -242,12 +242,17 @@ static int tmpfs_keep_mode(int root_fd, const char *destination, struct mount_op
 	return 0;
 }
 
+/* A tmpfs gets files after it was mounted: mount points, device nodes, the image's copy. */
+static bool is_late_readonly(const char *type, const struct mount_options *options)
+{
+	return !strcmp(type, "tmpfs") && (options->flags & MS_RDONLY);
+}
+
 static int mount_fs(int root_fd, const char *type, const char *source, const char *destination,
 		    struct mount_options *options, struct error *err)
 {
 	int ret = strcmp(type, "tmpfs") ? 0 : tmpfs_keep_mode(root_fd, destination, options);
 	cleanup_fd int target_fd = path_make_dir(root_fd, destination, err);
-	bool late_readonly = options->copy_up && (options->flags & MS_RDONLY);
 	char target[FD_PATH_SIZE];
 
 	if (target_fd < 0)
@@ -258,7 +263,8 @@ static int mount_fs(int root_fd, const char *type, const char *source, const cha
 	if (!strcmp(type, "sysfs"))
 		ret = mount_sysfs(target, options);
 	else if (mount(source ? source : type, target, type,
-		       late_readonly ? options->flags & ~MS_RDONLY : options->flags,
+		       is_late_readonly(type, options) ? options->flags & ~MS_RDONLY
+						       : options->flags,
 		       options->data) < 0)
 		ret = -errno;
 	if (ret < 0)
@@ -270,48 +276,82 @@ static int mount_fs(int root_fd, const char *type, const char *source, const cha
 		if (ret < 0)
 			return error_set(err, -ret, "copy up");
 	}
-	ret = after_mount(root_fd, destination, options, late_readonly);
+	ret = after_mount(root_fd, destination, options, false);
 	return ret < 0 ? error_set(err, -ret, "set options") : 0;
 }
 
-static int mount_one(const json_t *mount, size_t i, int root_fd, struct error *err)
-{
-	const char *type = NULL, *source = NULL, *destination = NULL;
+struct mount_entry {
+	const char *type, *source, *destination;
 	struct mount_options options;
+};
+
+static int entry_parse(const json_t *mount, size_t i, struct mount_entry *out, struct error *err)
+{
 	char where[64];
 	int ret;
 
+	out->type = out->source = out->destination = NULL;
 	snprintf(where, sizeof(where), "config.mounts[%zu]", i);
-	if ((ret = spec_string(mount, where, "type", &type, err)) < 0 ||
-	    (ret = spec_string(mount, where, "source", &source, err)) < 0 ||
-	    (ret = spec_string(mount, where, "destination", &destination, err)) < 0 ||
-	    (ret = mount_options_parse(mount, where, &options, err)) < 0)
+	if ((ret = spec_string(mount, where, "type", &out->type, err)) < 0 ||
+	    (ret = spec_string(mount, where, "source", &out->source, err)) < 0 ||
+	    (ret = spec_string(mount, where, "destination", &out->destination, err)) < 0 ||
+	    (ret = mount_options_parse(mount, where, &out->options, err)) < 0)
 		return ret;
-	if (!destination)
+	if (!out->destination)
 		return error_say(err, EINVAL, "%s.destination: is missing", where);
-	if ((options.flags & MS_BIND) || (type && !strcmp(type, "bind")))
-		ret = mount_bind(root_fd, source, destination, (options.flags |= MS_BIND, &options),
-				 err);
-	else if (!type)
+	if (out->type && !strcmp(out->type, "bind"))
+		out->options.flags |= MS_BIND;
+	if (!out->type && !(out->options.flags & MS_BIND))
 		return error_say(err, EINVAL, "%s.type: is missing", where);
-	else
-		ret = mount_fs(root_fd, strcmp(type, "cgroup") ? type : "cgroup2", source,
-			       destination, &options, err);
-	if (ret < 0)
-		return error_prefix(err, ret, "error mounting \"%s\" to rootfs at \"%s\"",
-				    source ? source : "", destination);
 	return 0;
 }
 
-int mounts_make(const json_t *config, int root_fd, struct error *err)
+static int entry_mount(struct mount_entry *entry, int root_fd, struct error *err)
+{
+	const char *type = entry->type;
+
+	if (entry->options.flags & MS_BIND)
+		return mount_bind(root_fd, entry->source, entry->destination, &entry->options, err);
+	return mount_fs(root_fd, strcmp(type, "cgroup") ? type : "cgroup2", entry->source,
+			entry->destination, &entry->options, err);
+}
+
+static int entry_make_readonly(struct mount_entry *entry, int root_fd, struct error *err)
+{
+	int ret;
+
+	if ((entry->options.flags & MS_BIND) || !is_late_readonly(entry->type, &entry->options))
+		return 0;
+	ret = after_mount(root_fd, entry->destination, &entry->options, true);
+	return ret < 0 ? error_set(err, -ret, "make it read-only") : 0;
+}
+
+static int each_mount(const json_t *config, int root_fd,
+		      int (*fn)(struct mount_entry *, int, struct error *), struct error *err)
 {
 	const json_t *mounts = NULL, *mount;
 	int ret = spec_array(config, "config", "mounts", &mounts, err);
 
 	for (size_t i = 0; ret >= 0 && i < json_array_size(mounts); i++) {
-		ret = spec_element(mounts, "config.mounts", i, &mount, err);
-		if (ret >= 0)
-			ret = mount_one(mount, i, root_fd, err);
+		struct mount_entry entry;
+
+		if ((ret = spec_element(mounts, "config.mounts", i, &mount, err)) < 0 ||
+		    (ret = entry_parse(mount, i, &entry, err)) < 0)
+			return ret;
+		ret = fn(&entry, root_fd, err);
+		if (ret < 0)
+			return error_prefix(err, ret, "error mounting \"%s\" to rootfs at \"%s\"",
+					    entry.source ? entry.source : "", entry.destination);
 	}
 	return ret < 0 ? ret : 0;
+}
+
+int mounts_make(const json_t *config, int root_fd, struct error *err)
+{
+	return each_mount(config, root_fd, entry_mount, err);
+}
+
+int mounts_make_readonly(const json_t *config, int root_fd, struct error *err)
+{
+	return each_mount(config, root_fd, entry_make_readonly, err);
 }

@@ -25,4 +25,7 @@ unsigned long mount_propagation(const char *name);
 /* Makes every mount of config below the root open at root_fd. Returns 0 or -errno. */
 int mounts_make(const json_t *config, int root_fd, struct error *err);
 
+/* What of them is to be read-only only once everything is in its place. Returns 0 or -errno. */
+int mounts_make_readonly(const json_t *config, int root_fd, struct error *err);
+
 #endif

@@ -149,21 +149,34 @@ static int number_annotation(const struct bundle *bundle, const char *name, uint
 	return 1;
 }
 
+static uint32_t host_memory_mib(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES);
+	long page = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && page > 0 ? (uint32_t)(((uint64_t)pages * (uint64_t)page) >> 20)
+				     : MEMORY_MAX_MIB;
+}
+
 static int size_memory(const struct bundle *bundle, uint32_t *mib, struct error *err)
 {
 	json_int_t limit = json_integer_value(
 		json_at(bundle->config, "linux", "resources", "memory", "limit", NULL));
+	uint32_t host = host_memory_mib();
 	int ret = number_annotation(bundle, "io.bulkhead.memory", MEMORY_MIN_MIB, MEMORY_MAX_MIB,
 				    mib, err);
 
+	if (ret > 0 && *mib > host)
+		return error_say(err, EINVAL,
+				 "annotation io.bulkhead.memory: this host has only %u MiB", host);
 	if (ret != 0)
 		return ret < 0 ? ret : 0;
 	*mib = MEMORY_DEFAULT_MIB;
 	if (limit <= 0)
 		return 0;
 	limit = limit / (1 << 20) + (limit % (1 << 20) != 0);
-	if (limit > MEMORY_MAX_MIB)
-		limit = MEMORY_MAX_MIB;
+	if (limit > host)
+		limit = host;
 	*mib = limit < MEMORY_MIN_MIB ? MEMORY_MIN_MIB : (uint32_t)limit;
 	return 0;
 }

@@ -143,6 +143,7 @@ static int tool_start(struct tool *tool, char **argv, const int *fds, struct err
 static int tool_finish(struct tool *tool, struct error *err)
 {
 	char text[OUTPUT_MAX];
+	const char *said;
 	int status;
 
 	drain(tool->output_fd, text, sizeof(text));
@@ -153,9 +154,13 @@ static int tool_finish(struct tool *tool, struct error *err)
 	if (WIFSIGNALED(status))
 		return error_say(err, EIO, "%s was ended by signal %d", tool->name,
 				 WTERMSIG(status));
-	if (WEXITSTATUS(status) != 0)
-		return error_say(err, EIO, "%s: %s", tool->name, last_line(text));
-	return 0;
+	if (WEXITSTATUS(status) == 0)
+		return 0;
+	said = last_line(text);
+	/* Some tools begin with their own name. */
+	if (!strncmp(said, tool->name, strlen(tool->name)))
+		return error_say(err, EIO, "%s", said);
+	return error_say(err, EIO, "%s: %s", tool->name, said);
 }
 
 static int start_lower(struct tool *tool, int fd, int rootfs_fd, struct error *err)

@@ -22,6 +22,18 @@
 #define STATUS_LIMIT   2000  /* ms */
 #define KILL_LIMIT     10000 /* ms */
 
+static int refuse_id(const char *id, struct error *err)
+{
+	char shown[NAME_MAX + 1] = "";
+
+	/* A line is a line, whatever the id has in it. */
+	for (size_t i = 0; id[i] && i < NAME_MAX; i++)
+		shown[i] = (char)((unsigned char)id[i] < ' ' ? '?' : id[i]);
+	return error_say(
+		err, EINVAL,
+		"invalid container ID format: \"%s\": it may have letters, digits and _+-.", shown);
+}
+
 int state_check_id(const char *id, struct error *err)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -29,13 +41,10 @@ int state_check_id(const char *id, struct error *err)
 
 	if (!*id)
 		return error_say(err, EINVAL, "container id cannot be empty");
-	if (id[strspn(id, allowed)] || !strcmp(id, ".") || !strcmp(id, ".."))
-		return error_say(
-			err, EINVAL,
-			"invalid container ID format: \"%s\": it may have letters, digits and _+-.",
-			id);
 	if (strlen(id) > NAME_MAX)
 		return error_say(err, EINVAL, "container id is longer than %d bytes", NAME_MAX);
+	if (id[strspn(id, allowed)] || !strcmp(id, ".") || !strcmp(id, ".."))
+		return refuse_id(id, err);
 	return 0;
 }
 

@@ -40,10 +40,15 @@ int kvm_open(struct kvm *kvm, struct error *err)
 			return error_say(err, code,
 					 "/dev/kvm is not there: load kvm_intel or kvm_amd, and "
 					 "check that virtualization is enabled on this host");
-		if (code == EACCES || code == EPERM)
+		if (code == EACCES)
 			return error_say(err, code,
 					 "no permission to use /dev/kvm: run as root or join the "
 					 "group that owns it");
+		/* That is what a container's device rules say. */
+		if (code == EPERM)
+			return error_say(err, code,
+					 "/dev/kvm is forbidden here: allow this container or "
+					 "service to use the device");
 		return error_set(err, code, "open /dev/kvm");
 	}
 	version = ioctl(kvm->fd, KVM_GET_API_VERSION, 0);

@@ -10,7 +10,7 @@
 #include "vmm/kvm.h"
 #include "vmm/vcpu.h"
 
-#define LIMIT_US     100000
+#define LIMIT_S	     2 /* only a KVM that hangs needs so long */
 #define PROBE_MEMORY 0x10000u
 #define PROBE_PORT   0x80
 #define PROBE_TOKEN  0x42
@@ -113,27 +113,45 @@ static int set_registers(const struct vcpu *vcpu, struct error *err)
 	return 0;
 }
 
+static volatile sig_atomic_t expired;
+
 static void alarmed(int sig)
 {
 	(void)sig;
+	expired = 1;
 }
 
-/* Returns whether the guest came to its end in time. */
-static int run_guest(const struct vcpu *vcpu)
+static int run_guest(const struct vcpu *vcpu, struct error *err)
 {
 	struct sigaction action = {.sa_handler = alarmed};
-	struct itimerval limit = {.it_value = {.tv_usec = LIMIT_US}}, none = {0};
+	/* Again and again: the first may come just before KVM_RUN. */
+	struct itimerval limit = {.it_value.tv_sec = LIMIT_S, .it_interval.tv_usec = 10000};
+	struct itimerval none = {0};
 	const struct kvm_run *run = vcpu->run;
+	sigset_t set;
 	int ret;
 
+	expired = 0;
 	sigaction(SIGALRM, &action, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	setitimer(ITIMER_REAL, &limit, NULL);
 	do
 		ret = ioctl(vcpu->fd, KVM_RUN, 0);
-	while (ret < 0 && errno == EAGAIN);
+	while (ret < 0 && (errno == EAGAIN || errno == EINTR) && !expired);
 	setitimer(ITIMER_REAL, &none, NULL);
-	return ret == 0 && run->exit_reason == KVM_EXIT_IO && run->io.port == PROBE_PORT &&
-	       ((const uint8_t *)run)[run->io.data_offset] == PROBE_TOKEN;
+	if (ret == 0 && run->exit_reason == KVM_EXIT_IO && run->io.port == PROBE_PORT &&
+	    ((const uint8_t *)run)[run->io.data_offset] == PROBE_TOKEN)
+		return 0;
+	if (ret < 0 && expired)
+		return error_say(err, ETIMEDOUT,
+				 "KVM on this host does not run a small test guest in %d s",
+				 LIMIT_S);
+	return error_say(err, ENOTSUP,
+			 "KVM on this host emulates guest kernel mode and cannot boot Linux; use a "
+			 "host with hardware virtualization (VT-x or AMD-V, nested if it is a VM "
+			 "itself)");
 }
 
 static int probe_vm(struct kvm *kvm, uint8_t *memory, struct error *err)
@@ -150,12 +168,8 @@ static int probe_vm(struct kvm *kvm, uint8_t *memory, struct error *err)
 		return ret;
 	fill_memory(memory);
 	ret = set_registers(&vcpu, err);
-	if (ret == 0 && !run_guest(&vcpu))
-		ret = error_say(
-			err, ENOTSUP,
-			"KVM on this host emulates guest kernel mode and cannot boot Linux; use a "
-			"host with hardware virtualization (VT-x or AMD-V, nested if it is a VM "
-			"itself)");
+	if (ret == 0)
+		ret = run_guest(&vcpu, err);
 	vcpu_destroy(&vcpu);
 	return ret;
 }

@@ -181,18 +181,6 @@ static void machine_ended(void *ctx, enum machine_end why, const char *detail)
 	snprintf(sup->machine_detail, sizeof(sup->machine_detail), "%s", detail);
 }
 
-/* Asked when the machine is over: is this a host on which no kernel would boot? */
-static int probe_now(struct error *why)
-{
-	sigset_t set;
-
-	/* The probe's own time limit is a SIGALRM. */
-	sigemptyset(&set);
-	sigaddset(&set, SIGALRM);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	return probe_host(why);
-}
-
 static void judge_machine(struct supervisor *sup)
 {
 	struct error probe = {0};
@@ -200,12 +188,14 @@ static void judge_machine(struct supervisor *sup)
 
 	switch (sup->machine_end) {
 	case MACHINE_POWER_OFF:
-		if (control_shutting_down(sup->control) ||
-		    control_state(sup->control) == PROTO_STATE_CREATING) {
+		if (control_shutting_down(sup->control)) {
 			end_with_status(sup, 0);
 			return;
 		}
-		snprintf(why, sizeof(why), "the guest powered off under the running container");
+		snprintf(why, sizeof(why), "the guest has powered off %s",
+			 control_state(sup->control) == PROTO_STATE_CREATING
+				 ? "before the container was made"
+				 : "under the container");
 		break;
 	case MACHINE_RESET:
 		snprintf(why, sizeof(why), "the guest's kernel has reset the machine");
@@ -218,7 +208,7 @@ static void judge_machine(struct supervisor *sup)
 			 sup->machine_detail);
 		break;
 	default:
-		if (probe_now(&probe) < 0)
+		if (probe_host(&probe) < 0)
 			snprintf(why, sizeof(why), "%.299s", probe.message);
 		else
 			snprintf(why, sizeof(why), "KVM cannot go on (%s)", sup->machine_detail);

@@ -11,7 +11,7 @@
 #include "tests/fuzz/input.h"
 #include "tests/unit/vsock_guest.h"
 
-#define STEPS_MAX 200
+#define STEPS_MAX 100
 #define TURNS	  8
 #define HOSTS	  8 /* descriptors of the host's side */
 #define HEADER	  sizeof(struct virtio_vsock_hdr)
@@ -32,8 +32,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void turn(void)
 {
-	for (int i = 0; i < TURNS; i++)
-		driver_check(loop_step(&guest.loop, 0) == 0);
+	driver_turn(&guest.driver, TURNS);
 }
 
 static void keep_host(int fd)
@@ -149,7 +148,7 @@ static void host_arms(struct input *input)
 	uint8_t how = input_u8(input);
 	unsigned int port = how % GUEST_PORTS;
 	struct vsock_endpoint *endpoint = &guest.ports[port].endpoint;
-	int fds[2];
+	int fds[2], little = 4096; /* bytes that fit, so that some have to wait */
 
 	if (guest.ports[port].there)
 		return;
@@ -158,6 +157,7 @@ static void host_arms(struct input *input)
 	switch (how >> 4 & 3) {
 	case 0:
 		keep_host(vsock_guest_socket(&guest, port));
+		setsockopt(endpoint->out_fd, SOL_SOCKET, SO_SNDBUF, &little, sizeof(little));
 		break;
 	case 1:
 		driver_check(pipe2(fds, O_CLOEXEC) == 0);
@@ -167,6 +167,7 @@ static void host_arms(struct input *input)
 	case 2:
 		driver_check(pipe2(fds, O_CLOEXEC) == 0);
 		endpoint->out_fd = fds[1];
+		fcntl(fds[1], F_SETPIPE_SZ, little);
 		keep_host(fds[0]);
 		break;
 	default:
@@ -182,7 +183,7 @@ static void host_connects(struct input *input)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	uint8_t how = input_u8(input);
 	char line[64] = "CONNECT ";
-	size_t len = how % 48;
+	size_t len = how & 31;
 
 	if (connect(fd, (struct sockaddr *)&listener, sizeof(sa_family_t) + 6) < 0) {
 		close(fd);
@@ -282,6 +283,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	memset(armed, 0, sizeof(armed));
 	memset(hosts, -1, sizeof(hosts));
+	next_host = 0;
 	memset(guest.ports, 0, sizeof(guest.ports));
 	memset(guest.closed, 0, sizeof(guest.closed));
 	vsock_guest_open(&guest, "/nonexistent/vsock", listener_open());

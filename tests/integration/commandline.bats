@@ -189,7 +189,8 @@ load helpers
 	grep -qw some.word=1 "$WORK/out"
 
 	# Without annotations the limits of the config decide: 200 MiB, and 1.5 CPUs rounded up.
-	config 'del(.annotations) | .linux.resources = {memory: {limit: 209715200}, cpu: {quota: 150000, period: 100000}}'
+	config 'del(.annotations) |
+		.linux.resources = {memory: {limit: 209715200}, cpu: {quota: 150000, period: 100000}}'
 	in_container 'grep MemTotal /proc/meminfo; nproc' >"$WORK/out"
 	memory=$(awk '/MemTotal/ { print int($2 / 1024) }' "$WORK/out")
 	cpus=$(sed -n 2p "$WORK/out")

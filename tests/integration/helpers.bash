@@ -124,3 +124,37 @@ host_footprint() {
 		find "$WORK/state" /var/lib/bulkhead -mindepth 1 2>/dev/null | wc -l
 	} | tr '\n' ' '
 }
+
+# terminal_open COMMAND...: runs it in the background in a terminal with 33 rows and 111 columns. What it shows goes
+# to $WORK/screen.
+terminal_open() {
+	printf 'stty rows 33 cols 111; exec %s' "$(printf '%q ' "$@")" >"$WORK/terminal-command"
+	rm -f "$WORK/keys" "$WORK/screen"
+	mkfifo "$WORK/keys"
+	LC_ALL=C timeout -k 5 "${LIMIT:-90}" script -qefc "bash '$WORK/terminal-command'" "$WORK/screen" \
+		<"$WORK/keys" >/dev/null &
+	TERMINAL_PID=$!
+	exec {TERMINAL_KEYS}>"$WORK/keys"
+}
+
+# terminal_type KEYS: as printf writes them; Enter is \r.
+terminal_type() {
+	printf '%b' "$1" >&"$TERMINAL_KEYS"
+}
+
+# terminal_shows REGEXP: waits for a whole line that matches.
+terminal_shows() {
+	eventually terminal_has "$1" || { cat -v "$WORK/screen" >&2; return 1; }
+}
+
+terminal_has() {
+	tr -d '\r' <"$WORK/screen" | grep -qx -e "$1"
+}
+
+# terminal_close: waits for the end; the status is the command's.
+terminal_close() {
+	local code=0
+	wait "$TERMINAL_PID" || code=$?
+	exec {TERMINAL_KEYS}>&-
+	return "$code"
+}

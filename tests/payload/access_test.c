@@ -70,9 +70,9 @@ static void run(struct record *ports, struct record *mmio, uint64_t *values)
 START_TEST(ports_of_every_width)
 {
 	static const struct access expected[] = {
-		{'w', 0, 1, 0x11},  {'w', 2, 2, 0x2222}, {'w', 4, 4, 0x33333333}, {'r', 1, 1, 0},
-		{'r', 2, 2, 0},	    {'r', 4, 4, 0},	 {'w', 8, 1, 0xa1},	  {'w', 8, 1, 0xa2},
-		{'w', 8, 1, 0xa3},  {'r', 10, 2, 0},	 {'r', 10, 2, 0},
+		{'w', 0, 1, 0x11}, {'w', 2, 2, 0x2222}, {'w', 4, 4, 0x33333333}, {'r', 1, 1, 0},
+		{'r', 2, 2, 0},	   {'r', 4, 4, 0},	{'w', 8, 1, 0xa1},	 {'w', 8, 1, 0xa2},
+		{'w', 8, 1, 0xa3}, {'r', 10, 2, 0},	{'r', 10, 2, 0},
 	};
 	struct record ports = {0}, mmio = {0};
 	uint64_t values[PAYLOAD_VALUES];
@@ -94,14 +94,10 @@ END_TEST
 START_TEST(mmio_of_every_width)
 {
 	static const struct access expected[] = {
-		{'w', 0, 1, 0x11},
-		{'w', 2, 2, 0x2222},
-		{'w', 4, 4, 0x33333333},
-		{'w', 8, 8, 0x4444444455555555},
-		{'r', 1, 1, 0},
-		{'r', 2, 2, 0},
-		{'r', 4, 4, 0},
-		{'r', 8, 8, 0},
+		{'w', 0, 1, 0x11},	 {'w', 2, 2, 0x2222},
+		{'w', 4, 4, 0x33333333}, {'w', 8, 8, 0x4444444455555555},
+		{'r', 1, 1, 0},		 {'r', 2, 2, 0},
+		{'r', 4, 4, 0},		 {'r', 8, 8, 0},
 	};
 	struct record ports = {0}, mmio = {0};
 	uint64_t values[PAYLOAD_VALUES];

@@ -11,4 +11,5 @@ guest_image_\name\()_end:
 	image access
 	image event
 	image blk
+	image kernel
 	.section .note.GNU-stack, "", @progbits

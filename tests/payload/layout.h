@@ -11,7 +11,7 @@
 #define PAYLOAD_IDT	    0x6000
 #define PAYLOAD_IRQ_STACK   0x9000 /* its top; entered on from user mode */
 #define PAYLOAD_MAILBOX	    0xa000
-#define PAYLOAD_TSS	    0xc000 /* with an I/O bitmap, until 0xe100 */
+#define PAYLOAD_TSS	    0xc000  /* with an I/O bitmap, until 0xe100 */
 #define PAYLOAD_CODE	    0x10000 /* the image is linked to run here, and entered here */
 #define PAYLOAD_STACK	    0x80000 /* its top */
 #define PAYLOAD_DATA	    0x100000

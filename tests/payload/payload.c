@@ -20,8 +20,8 @@
 
 #define RFLAGS_IF    0x200
 #define RFLAGS_IOPL3 0x3000
-#define IRQ_HANDLER (PAYLOAD_CODE + 64) /* start.S */
-#define IRQ_PINS    24
+#define IRQ_HANDLER  (PAYLOAD_CODE + 64) /* start.S */
+#define IRQ_PINS     24
 
 void *payload_at(struct payload *payload, uint64_t gpa)
 {
@@ -173,9 +173,8 @@ static void init_machine(struct payload *payload)
 	payload->machine.end = ended;
 	payload->machine.ctx = payload;
 	ck_assert_int_eq(platform_add(&payload->platform, &payload->mmio, &payload->ports), 0);
-	ck_assert_int_eq(bus_add(&payload->ports, PAYLOAD_PORT_ARRIVED, 1, NULL, arrived_write,
-				 payload),
-			 0);
+	ck_assert_int_eq(
+		bus_add(&payload->ports, PAYLOAD_PORT_ARRIVED, 1, NULL, arrived_write, payload), 0);
 }
 
 void payload_init(struct payload *payload, const struct payload_image *image,

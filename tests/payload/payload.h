@@ -28,9 +28,9 @@ struct payload_image {
 };
 
 /* Declares the image of tests/payload/guest/NAME.c. */
-#define PAYLOAD_IMAGE(name)                                                       \
-	extern const uint8_t guest_image_##name[], guest_image_##name##_end[];            \
-	static const struct payload_image name##_image = {guest_image_##name,         \
+#define PAYLOAD_IMAGE(name)                                                    \
+	extern const uint8_t guest_image_##name[], guest_image_##name##_end[]; \
+	static const struct payload_image name##_image = {guest_image_##name,  \
 							  guest_image_##name##_end}
 
 struct payload {

@@ -29,7 +29,15 @@ $(PAYLOAD_O)/guest/start.o: tests/payload/guest/start.S
 $(PAYLOAD_O)/guest/%.bin: $(PAYLOAD_O)/guest/start.o $(PAYLOAD_O)/guest/%.o tests/payload/guest/guest.ld
 	@$(LD) -m elf_x86_64 -nostdlib -T tests/payload/guest/guest.ld --oformat binary -o $@ $(filter %.o,$^)
 
-$(PAYLOAD_O)/images.o: tests/payload/images.S $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.bin)
+# Not flat but a vmlinux, as machine_test.c boots it in Linux's place.
+$(PAYLOAD_O)/guest/kernel.o: tests/payload/kernel/kernel.c
+	@mkdir -p $(@D)
+	@$(CC) -I. $(PAYLOAD_GUEST_CFLAGS) $(WARNINGS) -MMD -MP -c -o $@ $<
+
+$(PAYLOAD_O)/guest/kernel.bin: $(PAYLOAD_O)/guest/kernel.o tests/payload/kernel/kernel.ld
+	@$(LD) -m elf_x86_64 -nostdlib -static -z noexecstack --no-warn-rwx-segments -T tests/payload/kernel/kernel.ld -o $@ $<
+
+$(PAYLOAD_O)/images.o: tests/payload/images.S $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.bin) $(PAYLOAD_O)/guest/kernel.bin
 	@$(CC) -I$(PAYLOAD_O)/guest -c -o $@ $<
 
 $(PAYLOAD_O)/%.o: %.c
@@ -39,4 +47,5 @@ $(PAYLOAD_O)/%.o: %.c
 $(BUILD)/tests/payload: $(PAYLOAD_OBJECTS) $(filter-out $(BUILD)/obj/vmm/main.o,$(VMM_OBJECTS))
 	@$(CC) -o $@ $^ $(PAYLOAD_LIBS)
 
--include $(PAYLOAD_SOURCES:%.c=$(PAYLOAD_O)/%.d) $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.d) $(PAYLOAD_O)/guest/start.d
+-include $(PAYLOAD_SOURCES:%.c=$(PAYLOAD_O)/%.d) $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.d) $(PAYLOAD_O)/guest/start.d \
+	 $(PAYLOAD_O)/guest/kernel.d

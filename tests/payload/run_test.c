@@ -3,6 +3,7 @@
 
 #include "tests/payload/payload.h"
 #include "tests/payload/suites.h"
+#include "vmm/probe.h"
 
 PAYLOAD_IMAGE(run);
 
@@ -80,7 +81,8 @@ START_TEST(a_stop_gets_a_halted_guest_out)
 }
 END_TEST
 
-/* Wherever the thread is on its way into KVM_RUN: a kick that is lost would be a test that hangs. */
+/* Wherever the thread is on its way into KVM_RUN: a kick that is lost would be a test that hangs.
+ */
 START_TEST(no_stop_is_lost)
 {
 	struct payload payload;
@@ -111,6 +113,17 @@ START_TEST(early_console_output_is_kept)
 }
 END_TEST
 
+/* Either answer is right somewhere; what counts is that there is one, and why. */
+START_TEST(the_probe_decides)
+{
+	struct error err = {0};
+	int ret = probe_host(&err);
+
+	ck_assert_msg(ret == 0 || ret == -ENOTSUP, "%d: %s", ret, err.message);
+	ck_assert_int_eq(err.message[0] == '\0', ret == 0);
+}
+END_TEST
+
 Suite *run_suite(void)
 {
 	Suite *suite = suite_create("run loop");
@@ -124,6 +137,7 @@ Suite *run_suite(void)
 	tcase_add_test(tcase, a_stop_gets_a_halted_guest_out);
 	tcase_add_test(tcase, no_stop_is_lost);
 	tcase_add_test(tcase, early_console_output_is_kept);
+	tcase_add_test(tcase, the_probe_decides);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

@@ -8,5 +8,6 @@ Suite *run_suite(void);
 Suite *access_suite(void);
 Suite *event_suite(void);
 Suite *blk_suite(void);
+Suite *machine_suite(void);
 
 #endif

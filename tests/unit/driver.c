@@ -1,5 +1,6 @@
 #include "tests/unit/driver.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -286,12 +287,17 @@ uint32_t driver_run(struct driver *driver, unsigned int queue, uint16_t head)
 	return elem.len;
 }
 
-void driver_idle(struct driver *driver)
+void driver_turn(struct driver *driver, unsigned int turns)
 {
 	struct pollfd pfd = {.fd = driver->loop->epoll_fd, .events = POLLIN};
 
-	while (poll(&pfd, 1, 0) > 0)
+	for (unsigned int i = 0; i < turns && poll(&pfd, 1, 0) > 0; i++)
 		driver_check(loop_step(driver->loop, 0) == 0);
+}
+
+void driver_idle(struct driver *driver)
+{
+	driver_turn(driver, UINT_MAX);
 }
 
 bool driver_interrupted(struct driver *driver)

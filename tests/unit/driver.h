@@ -98,8 +98,9 @@ uint32_t driver_run(struct driver *driver, unsigned int queue, uint16_t head);
 
 /* Waits until fn says so, while the loop runs. */
 void driver_until(struct driver *driver, bool (*fn)(void *ctx), void *ctx);
-/* Dispatches until the loop has nothing to do. */
+/* Dispatches until the loop has nothing to do, or for that many turns at most. */
 void driver_idle(struct driver *driver);
+void driver_turn(struct driver *driver, unsigned int turns);
 /* Interrupts that came since the last call. */
 bool driver_interrupted(struct driver *driver);
 

@@ -13,7 +13,8 @@ static void notify(void)
 
 static void interrupts(void)
 {
-	for (unsigned int pin = LAYOUT_IRQ_FIRST; pin < LAYOUT_IRQ_FIRST + LAYOUT_VIRTIO_SLOTS; pin++)
+	for (unsigned int pin = LAYOUT_IRQ_FIRST; pin < LAYOUT_IRQ_FIRST + LAYOUT_VIRTIO_SLOTS;
+	     pin++)
 		enable_irq(pin);
 	for (uint32_t seen = 0; seen < LAYOUT_VIRTIO_SLOTS; seen++) {
 		arrived();

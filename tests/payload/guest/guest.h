@@ -13,22 +13,22 @@ void main(void);
 #define mailbox ((struct payload_mailbox *)PAYLOAD_MAILBOX)
 
 /* Ends the guest where the condition does not hold; the test reports the line. */
-#define guest_check(condition)         \
-	do {                           \
-		if (!(condition))      \
+#define guest_check(condition)          \
+	do {                            \
+		if (!(condition))       \
 			fail(__LINE__); \
 	} while (0)
 
 /* One instruction each: a compiler may split, join or repeat what it makes of volatile. */
-#define GUEST_PORT(bits, suffix)                                                          \
-	static inline uint##bits##_t in##suffix(uint16_t port)                                   \
-	{                                                                                        \
-		uint##bits##_t value;                                                            \
+#define GUEST_PORT(bits, suffix)                                                                  \
+	static inline uint##bits##_t in##suffix(uint16_t port)                                    \
+	{                                                                                         \
+		uint##bits##_t value;                                                             \
 		__asm__ volatile("in" #suffix " %w1, %0" : "=a"(value) : "Nd"(port) : "memory");  \
-		return value;                                                                    \
-	}                                                                                        \
-	static inline void out##suffix(uint16_t port, uint##bits##_t value)                      \
-	{                                                                                        \
+		return value;                                                                     \
+	}                                                                                         \
+	static inline void out##suffix(uint16_t port, uint##bits##_t value)                       \
+	{                                                                                         \
 		__asm__ volatile("out" #suffix " %0, %w1" : : "a"(value), "Nd"(port) : "memory"); \
 	}
 
@@ -36,16 +36,16 @@ GUEST_PORT(8, b)
 GUEST_PORT(16, w)
 GUEST_PORT(32, l)
 
-#define GUEST_MMIO(bits)                                                                       \
-	static inline uint##bits##_t read##bits(uint64_t address)                              \
-	{                                                                                      \
-		uint##bits##_t value;                                                          \
-		__asm__ volatile("mov (%1), %0" : "=r"(value) : "r"(address) : "memory");      \
-		return value;                                                                  \
-	}                                                                                      \
-	static inline void write##bits(uint64_t address, uint##bits##_t value)                 \
-	{                                                                                      \
-		__asm__ volatile("mov %0, (%1)" : : "r"(value), "r"(address) : "memory");      \
+#define GUEST_MMIO(bits)                                                                  \
+	static inline uint##bits##_t read##bits(uint64_t address)                         \
+	{                                                                                 \
+		uint##bits##_t value;                                                     \
+		__asm__ volatile("mov (%1), %0" : "=r"(value) : "r"(address) : "memory"); \
+		return value;                                                             \
+	}                                                                                 \
+	static inline void write##bits(uint64_t address, uint##bits##_t value)            \
+	{                                                                                 \
+		__asm__ volatile("mov %0, (%1)" : : "r"(value), "r"(address) : "memory"); \
 	}
 
 GUEST_MMIO(8)

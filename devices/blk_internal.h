@@ -1,0 +1,57 @@
+/* What the parts of the blk device share. Everything here runs under dev.lock. */
+#ifndef DEVICES_BLK_INTERNAL_H
+#define DEVICES_BLK_INTERNAL_H
+
+#include <liburing.h>
+
+#include "devices/blk.h"
+#include "devices/blk_request.h"
+
+#include <linux/virtio_blk.h>
+
+#define BLK_QUEUE_SIZE 128
+/* Requests in flight. A guest that cheats with its ring waits for one to be free again. */
+#define BLK_REQUESTS_MAX BLK_QUEUE_SIZE
+
+struct blk {
+	struct virtio_device dev;
+	int fd;
+	struct blk_limits limits;
+	char serial[BLK_SERIAL_LEN];
+	struct virtio_blk_config config;
+
+	struct loop loop;
+	pthread_t thread;
+	bool thread_runs;
+
+	struct io_uring ring;
+	bool uring; /* false where the host forbids io_uring: then the thread does it itself */
+	struct loop_watch ring_watch;
+
+	/* Under dev.lock, as everything above that changes. */
+	struct blk_request *requests;
+	struct blk_request *free;
+	unsigned int requests_used; /* those never used are not in the list of free ones */
+	unsigned int in_flight;
+	bool starved; /* chains were left in the queue for want of a free request */
+	pthread_cond_t idle;
+};
+
+/* blk.c */
+
+/* Answers a request and has it free for another. */
+void blk_finish(struct blk *blk, struct blk_request *request);
+/* Takes what the driver offers, as far as there are free requests. */
+void blk_drain(struct blk *blk);
+
+/* blk_io.c */
+
+/* Prepares io_uring; a host that forbids it is no failure. */
+int blk_io_create(struct blk *blk, struct error *err);
+void blk_io_destroy(struct blk *blk);
+/* Does what request says, or begins to. Lets go of the lock meanwhile where it has to block. */
+void blk_io_start(struct blk *blk, struct blk_request *request);
+/* Has what was begun go to the kernel. */
+void blk_io_submit(struct blk *blk);
+
+#endif

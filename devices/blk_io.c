@@ -1,0 +1,162 @@
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "devices/blk_internal.h"
+
+static int range_mode(const struct blk_request *request)
+{
+	return FALLOC_FL_KEEP_SIZE |
+	       (request->op == BLK_PUNCH ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+}
+
+static void request_queue(struct blk *blk, struct blk_request *request)
+{
+	/* The ring has an entry for every request, so there is always one. */
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&blk->ring);
+	unsigned int count;
+
+	switch (request->op) {
+	case BLK_READ:
+		count = blk_request_buffers(request);
+		io_uring_prep_readv(sqe, blk->fd, request->iov, count, request->offset);
+		break;
+	case BLK_SYNC:
+		io_uring_prep_fsync(sqe, blk->fd, IORING_FSYNC_DATASYNC);
+		break;
+	case BLK_PUNCH:
+	case BLK_ZERO:
+		io_uring_prep_fallocate(sqe, blk->fd, range_mode(request), (off_t)request->offset,
+					(off_t)request->len);
+		break;
+	default:
+		count = blk_request_buffers(request);
+		io_uring_prep_writev(sqe, blk->fd, request->iov, count, request->offset);
+	}
+	io_uring_sqe_set_data(sqe, request);
+}
+
+/* One step without io_uring. Returns bytes or a negative errno, as a completion does. */
+static int request_do(struct blk *blk, struct blk_request *request)
+{
+	off_t offset = (off_t)request->offset;
+	ssize_t ret;
+	int count;
+
+	switch (request->op) {
+	case BLK_READ:
+		count = (int)blk_request_buffers(request);
+		ret = preadv(blk->fd, request->iov, count, offset);
+		break;
+	case BLK_SYNC:
+		ret = fdatasync(blk->fd);
+		break;
+	case BLK_PUNCH:
+	case BLK_ZERO:
+		ret = fallocate(blk->fd, range_mode(request), offset, (off_t)request->len);
+		break;
+	default:
+		count = (int)blk_request_buffers(request);
+		ret = pwritev(blk->fd, request->iov, count, offset);
+	}
+	return ret < 0 ? -errno : (int)ret;
+}
+
+/*
+ * Takes the outcome of a step. Returns whether the request is finished: it is, too, when a reset
+ * waits for it, or a guest could have us busy for minutes after that with a few huge requests.
+ */
+static bool request_stepped(struct blk *blk, struct blk_request *request, int outcome)
+{
+	if (blk_request_step_done(request, outcome))
+		return true;
+	if (blk->dev.active)
+		return false;
+	request->result = VIRTIO_BLK_S_IOERR;
+	return true;
+}
+
+void blk_io_start(struct blk *blk, struct blk_request *request)
+{
+	int outcome;
+
+	if (request->op == BLK_NONE) {
+		blk_finish(blk, request);
+		return;
+	}
+	if (blk->uring) {
+		request_queue(blk, request);
+		return;
+	}
+	/* A vCPU at the registers must not wait for the disk; it is in flight, so a reset does. */
+	do {
+		pthread_mutex_unlock(&blk->dev.lock);
+		outcome = request_do(blk, request);
+		pthread_mutex_lock(&blk->dev.lock);
+	} while (!request_stepped(blk, request, outcome));
+	blk_finish(blk, request);
+}
+
+void blk_io_submit(struct blk *blk)
+{
+	int ret;
+
+	if (!blk->uring)
+		return;
+	do
+		ret = io_uring_submit(&blk->ring);
+	while (ret == -EINTR || ret == -EAGAIN || ret == -EBUSY);
+	if (ret < 0)
+		log_error("%s: io_uring_submit: %s", blk->dev.name, strerror(-ret));
+}
+
+static void ring_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct blk *blk = container_of(watch, struct blk, ring_watch);
+	struct io_uring_cqe *cqe;
+
+	(void)events;
+	pthread_mutex_lock(&blk->dev.lock);
+	while (io_uring_peek_cqe(&blk->ring, &cqe) == 0) {
+		struct blk_request *request = io_uring_cqe_get_data(cqe);
+		int outcome = cqe->res;
+
+		io_uring_cqe_seen(&blk->ring, cqe);
+		if (request_stepped(blk, request, outcome))
+			blk_finish(blk, request);
+		else
+			request_queue(blk, request);
+	}
+	blk_io_submit(blk);
+	if (blk->starved)
+		blk_drain(blk);
+	virtio_queue_interrupt(&blk->dev, &blk->dev.queues[0]);
+	pthread_mutex_unlock(&blk->dev.lock);
+}
+
+/* Hosts forbid io_uring by sysctl, seccomp or a missing kernel option: that is no failure. */
+int blk_io_create(struct blk *blk, struct error *err)
+{
+	int ret = io_uring_queue_init(BLK_REQUESTS_MAX, &blk->ring, 0);
+
+	if (ret < 0) {
+		log_debug("%s: no io_uring (%s), plain reads and writes instead", blk->dev.name,
+			  strerror(-ret));
+		return 0;
+	}
+	blk->uring = true;
+	ret = loop_add(&blk->loop, &blk->ring_watch, blk->ring.ring_fd, EPOLLIN, ring_ready);
+	if (ret < 0)
+		return error_set(err, -ret, "%s: watch io_uring", blk->dev.name);
+	return 0;
+}
+
+void blk_io_destroy(struct blk *blk)
+{
+	if (!blk->uring)
+		return;
+	loop_del(&blk->loop, &blk->ring_watch);
+	io_uring_queue_exit(&blk->ring);
+}
