@@ -80,9 +80,9 @@ static int free_number(struct agent *agent)
 		uint32_t number = (agent->last_number + i - 1) % (PROTO_PROCESS_MAX - 1) + 1;
 		struct task *task = agent->tasks[number];
 
-		if (task && (task->state != TASK_REPORTED || channel_is_open(&task->channels[0]) ||
-			     channel_is_open(&task->channels[1]) ||
-			     channel_is_open(&task->channels[2])))
+		if (task &&
+		    (task->state != TASK_REPORTED || channel_is_open(&task->channels[0]) ||
+		     channel_is_open(&task->channels[1]) || channel_is_open(&task->channels[2])))
 			continue;
 		if (task)
 			task_free(task);

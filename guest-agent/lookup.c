@@ -39,8 +39,7 @@ static int check(const char *path, bool *no_stat)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
-	if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 &&
-	    (errno != ENOSYS && errno != EPERM))
+	if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 && (errno != ENOSYS && errno != EPERM))
 		return -errno;
 	return st.st_mode & 0111 ? 0 : -EACCES;
 }

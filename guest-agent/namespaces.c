@@ -14,8 +14,9 @@ static const struct {
 	const char *name;
 	int flag;
 } types[] = {
-	{"cgroup", CLONE_NEWCGROUP}, {"ipc", CLONE_NEWIPC}, {"mount", CLONE_NEWNS},
-	{"network", 0},		     {"pid", CLONE_NEWPID}, {"user", CLONE_NEWUSER},
+	{"cgroup", CLONE_NEWCGROUP}, {"ipc", CLONE_NEWIPC},
+	{"mount", CLONE_NEWNS},	     {"network", 0},
+	{"pid", CLONE_NEWPID},	     {"user", CLONE_NEWUSER},
 	{"uts", CLONE_NEWUTS},	     {"time", 0},
 };
 

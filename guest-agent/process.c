@@ -79,14 +79,22 @@ static const struct {
 	const char *name;
 	int resource;
 } limit_names[] = {
-	{"RLIMIT_AS", RLIMIT_AS},	      {"RLIMIT_CORE", RLIMIT_CORE},
-	{"RLIMIT_CPU", RLIMIT_CPU},	      {"RLIMIT_DATA", RLIMIT_DATA},
-	{"RLIMIT_FSIZE", RLIMIT_FSIZE},	      {"RLIMIT_LOCKS", RLIMIT_LOCKS},
-	{"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},   {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
-	{"RLIMIT_NICE", RLIMIT_NICE},	      {"RLIMIT_NOFILE", RLIMIT_NOFILE},
-	{"RLIMIT_NPROC", RLIMIT_NPROC},	      {"RLIMIT_RSS", RLIMIT_RSS},
-	{"RLIMIT_RTPRIO", RLIMIT_RTPRIO},     {"RLIMIT_RTTIME", RLIMIT_RTTIME},
-	{"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING}, {"RLIMIT_STACK", RLIMIT_STACK},
+	{"RLIMIT_AS", RLIMIT_AS},
+	{"RLIMIT_CORE", RLIMIT_CORE},
+	{"RLIMIT_CPU", RLIMIT_CPU},
+	{"RLIMIT_DATA", RLIMIT_DATA},
+	{"RLIMIT_FSIZE", RLIMIT_FSIZE},
+	{"RLIMIT_LOCKS", RLIMIT_LOCKS},
+	{"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
+	{"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
+	{"RLIMIT_NICE", RLIMIT_NICE},
+	{"RLIMIT_NOFILE", RLIMIT_NOFILE},
+	{"RLIMIT_NPROC", RLIMIT_NPROC},
+	{"RLIMIT_RSS", RLIMIT_RSS},
+	{"RLIMIT_RTPRIO", RLIMIT_RTPRIO},
+	{"RLIMIT_RTTIME", RLIMIT_RTTIME},
+	{"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
+	{"RLIMIT_STACK", RLIMIT_STACK},
 };
 
 static int limit_number(const char *name)
@@ -166,8 +174,8 @@ static void own_stdio(const struct process_user *user)
 	struct stat st;
 
 	for (int fd = 0; fd < 3; fd++)
-		if (!fstat(fd, &st) && st.st_uid != user->uid && !(S_ISCHR(st.st_mode) && !isatty(fd)) &&
-		    fchown(fd, user->uid, st.st_gid) < 0)
+		if (!fstat(fd, &st) && st.st_uid != user->uid &&
+		    !(S_ISCHR(st.st_mode) && !isatty(fd)) && fchown(fd, user->uid, st.st_gid) < 0)
 			continue; /* in a user namespace it may be nobody's; writing still works */
 }
 
@@ -230,7 +238,9 @@ static int filter_parse(const json_t *filter, struct sock_filter *out, struct er
 
 			v[k] = json_integer_value(cell);
 			if (!json_is_integer(cell) || v[k] < 0 ||
-			    v[k] > (k == 0 ? UINT16_MAX : k == 3 ? UINT32_MAX : UINT8_MAX))
+			    v[k] > (k == 0   ? UINT16_MAX
+				    : k == 3 ? UINT32_MAX
+					     : UINT8_MAX))
 				return error_say(err, EINVAL,
 						 "seccomp.filter[%zu]: must be [code, jt, jf, k]",
 						 i);

@@ -114,8 +114,7 @@ int protect_sysctl(const json_t *config, struct error *err)
 	if ((ret = spec_object(config, "config", "linux", &linux_, err)) < 0 ||
 	    (ret = spec_object(linux_, "config.linux", "sysctl", &sysctl, err)) <= 0)
 		return ret;
-	json_object_foreach((json_t *)sysctl, name, value)
-	{
+	json_object_foreach ((json_t *)sysctl, name, value) {
 		if (!json_is_string(value))
 			return error_say(err, EINVAL, "config.linux.sysctl.%s: must be a string",
 					 name);

@@ -67,8 +67,7 @@ static void channel_changed(struct channel *channel)
 	for (uint32_t i = 0; i < PROTO_PROCESS_MAX; i++) {
 		struct task *task = agent->tasks[i];
 
-		if (task && channel >= task->channels &&
-		    channel < task->channels + PROTO_STREAMS) {
+		if (task && channel >= task->channels && channel < task->channels + PROTO_STREAMS) {
 			task_settle(task);
 			return;
 		}
@@ -401,8 +400,7 @@ static bool output_has_left(const struct task *task)
 
 static void task_settle(struct task *task)
 {
-	if (task->pid < 0 && !task->failed && task->state != TASK_REPORTED &&
-	    output_has_left(task))
+	if (task->pid < 0 && !task->failed && task->state != TASK_REPORTED && output_has_left(task))
 		report(task);
 }
 

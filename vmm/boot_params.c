@@ -10,9 +10,10 @@
 #include "vmm/layout.h"
 
 /* quiet comes before the early console, which else would first print all that is known by then. */
-/* Else whoever waits for a grace period, the agent's first mounts among them, sleeps for jiffies. */
-#define BASE_CMDLINE                                                                               \
-	"quiet console=hvc0 earlyprintk=serial,0x3f8,115200 reboot=k panic=-1 "                    \
+/* Else whoever waits for a grace period, the agent's first mounts among them, sleeps for jiffies.
+ */
+#define BASE_CMDLINE                                                            \
+	"quiet console=hvc0 earlyprintk=serial,0x3f8,115200 reboot=k panic=-1 " \
 	"rcupdate.rcu_expedited=1"
 
 /* Boot protocol, "kernel_info" and below: who loaded us, "undefined", and the version spoken. */
