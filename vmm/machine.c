@@ -75,10 +75,15 @@ static void vcpu_ended(void *ctx, enum machine_end why, const char *detail)
 static void end_told(struct loop_watch *watch, uint32_t events)
 {
 	struct machine *machine = container_of(watch, struct machine, end_watch);
+	enum machine_end why;
 
 	(void)events;
 	loop_del(machine->config.loop, watch);
-	machine->config.ended(machine->config.ctx, machine->end, machine->end_detail);
+	/* The detail stays as it is once there is an end; the lock makes both visible here. */
+	pthread_mutex_lock(&machine->end_lock);
+	why = machine->end;
+	pthread_mutex_unlock(&machine->end_lock);
+	machine->config.ended(machine->config.ctx, why, machine->end_detail);
 }
 
 static int init_end(struct machine *machine, struct error *err)

@@ -60,7 +60,8 @@ static void fill_descriptors(struct payload *payload)
 	put64(payload, PAYLOAD_GDT + KERNEL_DS, 0x00cf93000000ffffull);
 	put64(payload, PAYLOAD_GDT + (USER_DS & ~7), 0x00cff3000000ffffull);
 	put64(payload, PAYLOAD_GDT + (USER_CS & ~7), 0x00affb000000ffffull);
-	put64(payload, PAYLOAD_GDT + TSS, 0x00008b0000000000ull | PAYLOAD_TSS << 16 | TSS_LIMIT);
+	put64(payload, PAYLOAD_GDT + TSS,
+	      0x00008b0000000000ull | (uint64_t)PAYLOAD_TSS << 16 | TSS_LIMIT);
 	put64(payload, PAYLOAD_TSS + 4, PAYLOAD_IRQ_STACK);
 	/*
 	 * All ports are user mode's. The bitmap says it as well as IOPL 3, because a KVM without
