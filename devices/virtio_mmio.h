@@ -60,22 +60,4 @@ void virtio_mmio_destroy(struct virtio_mmio *mmio);
 uint64_t virtio_mmio_read(struct virtio_mmio *mmio, uint32_t offset, unsigned int len);
 void virtio_mmio_write(struct virtio_mmio *mmio, uint32_t offset, uint64_t value, unsigned int len);
 
-/*
- * What is saved of a device: registers and queues. Plain data. The device must be idle (reset does
- * that, or the pause of everything that drives it); load goes before the guest runs and gives
- * every queue a kick. Load returns 0 or -EINVAL when the state cannot be this device's; then the
- * device is as after a reset.
- */
-struct virtio_mmio_snapshot {
-	struct virtio_mmio_state state;
-	uint32_t interrupt_status;
-	uint64_t negotiated;
-	uint32_t active;
-	uint32_t broken;
-	struct virtqueue_state queues[VIRTIO_QUEUES_MAX];
-};
-
-void virtio_mmio_save(struct virtio_mmio *mmio, struct virtio_mmio_snapshot *snapshot);
-int virtio_mmio_load(struct virtio_mmio *mmio, const struct virtio_mmio_snapshot *snapshot);
-
 #endif

@@ -12,7 +12,6 @@
 
 #define HEADER_LEN   sizeof(struct proto_header)
 #define READER_FIRST 4096u
-#define READER_MAX   (HEADER_LEN + PROTO_BODY_MAX)
 
 void proto_reader_destroy(struct proto_reader *reader)
 {

@@ -79,7 +79,7 @@ marks_of() {
 	for i in 1 5 "$COUNT"; do
 		[ "$(marks_of "$i" | xargs -n 1 | sort -u | xargs)" = "mark-vm-$i marks" ]
 	done
-	[ -z "$(find /tmp /dev/shm /run /var/lib/bulkhead -name 'mark-vm-*' -print -quit)" ]
+	[ -z "$(find /tmp /dev/shm /run /var/lib/bulkhead -xdev -name 'mark-vm-*' -print -quit)" ]
 	[ "$(cd "$BUNDLE/rootfs" && find . -ls | md5sum)" = "$root" ]
 
 	# The end of some, by all ways, is nothing to the others.
