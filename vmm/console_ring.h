@@ -12,12 +12,10 @@
 struct console_ring {
 	pthread_mutex_t lock;
 	char bytes[CONSOLE_RING_SIZE];
-	size_t next;  /* where the next byte goes */
-	bool wrapped; /* older bytes were overwritten */
-	bool to_log;
-	uint64_t created_us;
-		/* the host's time tells where a boot spends its own */ /* also log each line, at
-									   debug level */
+	size_t next;	     /* where the next byte goes */
+	bool wrapped;	     /* older bytes were overwritten */
+	bool to_log;	     /* also log each line, at debug level */
+	uint64_t created_us; /* the host's time tells where a boot spends its own */
 	char line[256];
 	size_t line_len;
 };

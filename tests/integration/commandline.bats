@@ -141,7 +141,7 @@ load helpers
 	local signal
 	# An empty environment, as podman calls; the tools are found all the same.
 	command_is /bin/sh -c 'trap "echo term" TERM; trap "echo usr1" USR1; trap "echo rt" 36; echo up
-		while :; do sleep 0.1; done'
+		sleep 1000 & while :; do wait; done'
 	env -i build/bulkhead --root "$WORK/state" run -d --pid-file "$WORK/pid" -b "$BUNDLE" "$ID" \
 		</dev/null >>"$WORK/out" 2>&1
 	[ "$(status_of "$ID")" = running ]

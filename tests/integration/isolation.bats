@@ -33,7 +33,7 @@ make_bundles() {
 		echo "host $(hostname)"
 		echo "processes $(ps -o pid | grep -c "[0-9]")"
 		echo ready
-		while :; do sleep 0.2; done'
+		sleep 1000 & while :; do wait; done'
 	for i in $(seq "$COUNT"); do
 		mkdir "$WORK/bundle-$i"
 		jq --arg root "$BUNDLE/rootfs" --arg name "vm-$i" --arg script "$in_script" '
@@ -107,7 +107,7 @@ marks_of() {
 
 @test "a VM that takes all it can get takes it from itself" {
 	local hog
-	command_is /bin/sh -c 'trap "echo alive" USR1; echo ready; while :; do sleep 0.2; done'
+	command_is /bin/sh -c 'trap "echo alive" USR1; echo ready; sleep 1000 & while :; do wait; done'
 	bulkhead run -d -b "$BUNDLE" quiet </dev/null >>"$WORK/quiet" 2>&1
 	eventually grep -q ready "$WORK/quiet"
 

@@ -50,7 +50,7 @@ engine() {
 		refuses 'container does not exist' $command "$ID"
 	done
 
-	command_is /bin/sh -c 'trap "exit 7" TERM; echo up; while :; do sleep 0.1; done'
+	command_is /bin/sh -c 'trap "exit 7" TERM; echo up; sleep 1000 & while :; do wait; done'
 	create
 	[ ! -s "$WORK/err" ]
 	pid=$(cat "$WORK/pid")
@@ -160,7 +160,7 @@ engine() {
 @test "signals sent to the process of the pid file reach the workload" {
 	local pid
 	command_is /bin/sh -c 'trap "echo usr1" USR1; trap "echo bye; exit 5" TERM; echo up
-		while :; do sleep 0.1; done'
+		sleep 1000 & while :; do wait; done'
 	create
 	plain start "$ID"
 	pid=$(cat "$WORK/pid")
@@ -177,7 +177,7 @@ engine() {
 @test "run ends as the workload does, passes signals on and cleans up, or keeps" {
 	local before
 	before=$(host_footprint)
-	command_is /bin/sh -c 'trap "echo bye; exit 9" TERM; echo up; while :; do sleep 0.1; done'
+	command_is /bin/sh -c 'trap "echo bye; exit 9" TERM; echo up; sleep 1000 & while :; do wait; done'
 	bulkhead run -b "$BUNDLE" --pid-file "$WORK/pid" "$ID" </dev/null >"$WORK/out" 2>"$WORK/err" &
 	eventually grep -q up "$WORK/out"
 	[ "$(status_of "$ID")" = running ]
