@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "protocol/descriptors.h"
 
 #define HEADER_LEN   sizeof(struct proto_header)
 #define READER_FIRST 4096u
@@ -16,6 +17,7 @@
 void proto_reader_destroy(struct proto_reader *reader)
 {
 	free(reader->buffer);
+	proto_fds_drop(reader, reader->fd_count);
 	memset(reader, 0, sizeof(*reader));
 }
 
@@ -23,7 +25,7 @@ static bool type_known(uint16_t type)
 {
 	switch (type) {
 	case PROTO_HELLO:
-	case PROTO_CREATE ... PROTO_STATUS:
+	case PROTO_CREATE ... PROTO_REQUEST_LAST:
 	case PROTO_OK:
 	case PROTO_ERROR:
 	case PROTO_EXITED:
@@ -40,9 +42,10 @@ static int header_read(const uint8_t *bytes, struct proto_header *header)
 	header->magic = le32toh(header->magic);
 	header->body_len = le32toh(header->body_len);
 	header->type = le16toh(header->type);
-	header->reserved = le16toh(header->reserved);
+	header->fds = le16toh(header->fds);
 	header->id = le32toh(header->id);
-	if (header->magic != PROTO_MAGIC || header->reserved || !type_known(header->type))
+	if (header->magic != PROTO_MAGIC || header->fds > PROTO_FDS_MAX ||
+	    !type_known(header->type))
 		return -EPROTO;
 	if (header->body_len > PROTO_BODY_MAX)
 		return -EMSGSIZE;
@@ -104,7 +107,9 @@ int proto_reader_fill(struct proto_reader *reader, int fd)
 	if (ret < 0)
 		return ret;
 	do
-		len = read(fd, reader->buffer + reader->used, reader->size - reader->used);
+		len = reader->takes_fds ? proto_fds_read(reader, fd)
+					: read(fd, reader->buffer + reader->used,
+					       reader->size - reader->used);
 	while (len < 0 && errno == EINTR);
 	if (len < 0)
 		return -errno;
@@ -136,6 +141,7 @@ int proto_reader_next(struct proto_reader *reader, struct proto_frame *frame)
 	struct proto_header header;
 	int ret;
 
+	proto_fds_drop(reader, reader->fds_taken);
 	if (left < HEADER_LEN)
 		return 0;
 	at = reader->buffer + reader->taken;
@@ -144,6 +150,11 @@ int proto_reader_next(struct proto_reader *reader, struct proto_frame *frame)
 		return ret;
 	if (left - HEADER_LEN < header.body_len)
 		return 0;
+	/* Descriptors come with the first byte of their frame, so all must be there. */
+	if (header.fds > reader->fd_count)
+		return -EPROTO;
+	frame->fds = reader->fds;
+	frame->fd_count = reader->fds_taken = header.fds;
 	frame->type = header.type;
 	frame->id = header.id;
 	frame->body = at + HEADER_LEN;
@@ -152,13 +163,14 @@ int proto_reader_next(struct proto_reader *reader, struct proto_frame *frame)
 	return 1;
 }
 
-ssize_t proto_frame_make(uint8_t **out, enum proto_type type, uint32_t id, const void *body,
-			 size_t body_len)
+static ssize_t frame_make(uint8_t **out, enum proto_type type, uint32_t id, const void *body,
+			  size_t body_len, unsigned int fd_count)
 {
 	struct proto_header header = {
 		.magic = htole32(PROTO_MAGIC),
 		.body_len = htole32((uint32_t)body_len),
 		.type = htole16((uint16_t)type),
+		.fds = htole16((uint16_t)fd_count),
 		.id = htole32(id),
 	};
 
@@ -173,16 +185,29 @@ ssize_t proto_frame_make(uint8_t **out, enum proto_type type, uint32_t id, const
 	return (ssize_t)(HEADER_LEN + body_len);
 }
 
-int proto_send(int fd, enum proto_type type, uint32_t id, const void *body, size_t body_len)
+ssize_t proto_frame_make(uint8_t **out, enum proto_type type, uint32_t id, const void *body,
+			 size_t body_len)
+{
+	return frame_make(out, type, id, body, body_len, 0);
+}
+
+int proto_send_fds(int fd, enum proto_type type, uint32_t id, const void *body, size_t body_len,
+		   const int *fds, unsigned int fd_count)
 {
 	cleanup_free uint8_t *frame = NULL;
-	ssize_t len = proto_frame_make(&frame, type, id, body, body_len);
+	ssize_t len;
 	size_t sent = 0;
 
+	if (fd_count > PROTO_FDS_MAX)
+		return -EMSGSIZE;
+	len = frame_make(&frame, type, id, body, body_len, fd_count);
 	if (len < 0)
 		return (int)len;
 	while (sent < (size_t)len) {
-		ssize_t n = send(fd, frame + sent, (size_t)len - sent, MSG_NOSIGNAL);
+		/* The descriptors go with the first bytes and not again. */
+		ssize_t n = sent || !fd_count
+				    ? send(fd, frame + sent, (size_t)len - sent, MSG_NOSIGNAL)
+				    : proto_fds_write(fd, frame, (size_t)len, fds, fd_count);
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -190,6 +215,11 @@ int proto_send(int fd, enum proto_type type, uint32_t id, const void *body, size
 			sent += (size_t)n;
 	}
 	return 0;
+}
+
+int proto_send(int fd, enum proto_type type, uint32_t id, const void *body, size_t body_len)
+{
+	return proto_send_fds(fd, type, id, body, body_len, NULL, 0);
 }
 
 int proto_send_error(int fd, uint32_t id, int code, const char *text)
@@ -243,6 +273,19 @@ int proto_decode_signal(const struct proto_frame *frame, struct proto_signal *ou
 	if (out->process >= PROTO_PROCESS_MAX || out->signal < 1 || out->signal > 64 ||
 	    (out->flags & ~PROTO_SIGNAL_ALL))
 		return -EPROTO;
+	return 0;
+}
+
+int proto_decode_attach(const struct proto_frame *frame, struct proto_attach *out,
+			const void **parameters, size_t *len)
+{
+	if (frame->body_len < sizeof(*out))
+		return -EPROTO;
+	memcpy(out, frame->body, sizeof(*out));
+	out->kind = le32toh(out->kind);
+	out->index = le32toh(out->index);
+	*parameters = frame->body + sizeof(*out);
+	*len = frame->body_len - sizeof(*out);
 	return 0;
 }
 

@@ -55,6 +55,9 @@ enum proto_type {
 	PROTO_RESIZE,	   /* struct proto_resize */
 	PROTO_SHUTDOWN,	   /* no body: sync and power off; the agent answers OK first */
 	PROTO_STATUS,	   /* no body, answered by the VMM: OK carries struct proto_status */
+	PROTO_ATTACH,	   /* struct proto_attach, parameters; answered by the VMM, see below */
+	PROTO_NETWORK,	   /* JSON, see docs/network.md: what the interfaces are given */
+	PROTO_REQUEST_LAST = PROTO_NETWORK,
 
 	/* Replies. */
 	PROTO_OK = 32,
@@ -68,8 +71,8 @@ struct proto_header {
 	uint32_t magic;
 	uint32_t body_len; /* bytes, at most PROTO_BODY_MAX */
 	uint16_t type;
-	uint16_t reserved; /* 0 */
-	uint32_t id;	   /* chosen by who asks, not 0; repeated in the reply */
+	uint16_t fds; /* descriptors that come with it by SCM_RIGHTS; 0 from the guest */
+	uint32_t id;  /* chosen by who asks, not 0; repeated in the reply */
 } __attribute__((packed));
 
 struct proto_hello {
@@ -80,6 +83,29 @@ struct proto_hello {
 
 struct proto_process {
 	uint32_t process;
+} __attribute__((packed));
+
+/*
+ * ATTACH hands a back end to a device that the running VMM has a slot for; only who reaches the
+ * control socket can. What each kind's descriptors and parameters are stands at the kind.
+ * Descriptors that nobody takes are closed.
+ */
+enum proto_attach_kind {
+	/*
+	 * NIC number index. Descriptors: a tap's queues, with IFF_VNET_HDR, one each; none takes
+	 * the link down. Parameters: struct proto_attach_net.
+	 */
+	PROTO_ATTACH_NET = 1,
+};
+
+struct proto_attach {
+	uint32_t kind;
+	uint32_t index; /* of the device among those of its kind */
+} __attribute__((packed));
+
+struct proto_attach_net {
+	uint8_t mac[6];
+	uint16_t mtu;
 } __attribute__((packed));
 
 #define PROTO_SIGNAL_ALL 1u /* to every process of the container */
@@ -126,15 +152,24 @@ struct proto_status {
 
 /* Wire order. Structs above hold host order in memory and are converted by the codec. */
 
+/* Descriptors of one frame, and of those that a reader holds until their frame is whole. */
+#define PROTO_FDS_MAX 32
+
 /*
  * Reads frames out of a byte stream, in any pieces it comes in. The bytes are hostile.
- * A reader owns a buffer that grows to the largest frame seen, at most PROTO_BODY_MAX.
+ * A reader owns a buffer that grows to the largest frame seen, at most PROTO_BODY_MAX, and the
+ * descriptors that came and were not taken out of their frame.
  */
 struct proto_reader {
 	uint8_t *buffer;
 	size_t size;  /* allocated */
 	size_t used;  /* filled */
 	size_t taken; /* of these, handed out before */
+	/* Set by the owner: descriptors are received from this socket, else a frame has none. */
+	bool takes_fds;
+	int fds[PROTO_FDS_MAX];
+	unsigned int fd_count;
+	unsigned int fds_taken; /* of these, handed out with the last frame */
 };
 
 struct proto_frame {
@@ -142,6 +177,9 @@ struct proto_frame {
 	uint32_t id;
 	const uint8_t *body; /* inside the reader, valid until the next call on it */
 	size_t body_len;
+	/* Owned by the reader, which closes them likewise: take_fd() what is to be kept. */
+	int *fds;
+	unsigned int fd_count;
 };
 
 void proto_reader_destroy(struct proto_reader *reader);
@@ -157,8 +195,8 @@ int proto_reader_feed(struct proto_reader *reader, const void *bytes, size_t len
 
 /*
  * Takes the next whole frame. Returns 1 with *frame filled in, 0 when more bytes are needed,
- * -EPROTO for a wrong magic, reserved bits or type, -EMSGSIZE for a body that is too long. After an
- * error the stream is lost.
+ * -EPROTO for a wrong magic or type or missing descriptors, -EMSGSIZE for a body that is too long.
+ * After an error the stream is lost.
  */
 int proto_reader_next(struct proto_reader *reader, struct proto_frame *frame);
 
@@ -171,6 +209,17 @@ ssize_t proto_frame_make(uint8_t **out, enum proto_type type, uint32_t id, const
 
 /* Sends a whole frame on a blocking socket, without SIGPIPE. Returns 0 or a negative errno. */
 int proto_send(int fd, enum proto_type type, uint32_t id, const void *body, size_t body_len);
+
+/* The same with descriptors, at most PROTO_FDS_MAX, on a Unix socket. They stay the caller's. */
+int proto_send_fds(int fd, enum proto_type type, uint32_t id, const void *body, size_t body_len,
+		   const int *fds, unsigned int fd_count);
+
+/*
+ * Splits an ATTACH: *out in host order, *parameters behind it inside the frame. Returns 0 or
+ * -EPROTO.
+ */
+int proto_decode_attach(const struct proto_frame *frame, struct proto_attach *out,
+			const void **parameters, size_t *len);
 
 /* ERROR with code (positive errno) and text, cut to PROTO_TEXT_MAX. */
 int proto_send_error(int fd, uint32_t id, int code, const char *text);

@@ -14,6 +14,8 @@
 
 #include "runtime/state.h"
 
+#define ATTACH_LIMIT_MS 5000
+
 void control_adopt(struct control *control, int fd)
 {
 	/* A VMM that does not read must not hold a sender for ever. */
@@ -47,17 +49,24 @@ void control_close(struct control *control)
 	proto_reader_destroy(&control->reader);
 }
 
-int control_post(struct control *control, enum proto_type type, const void *body, size_t body_len,
-		 uint32_t *id, struct error *err)
+static int post(struct control *control, enum proto_type type, const void *body, size_t body_len,
+		const struct control_fds *fds, uint32_t *id, struct error *err)
 {
 	int ret;
 
 	*id = ++control->last_id;
-	ret = proto_send(control->fd, type, *id, body, body_len);
+	ret = proto_send_fds(control->fd, type, *id, body, body_len, fds ? fds->fds : NULL,
+			     fds ? fds->count : 0);
 	if (ret < 0 && ret != -EPIPE && ret != -ECONNRESET)
 		return error_set(err, -ret, "send a request to the VMM");
 	/* A VMM that failed has closed its end, and its ERROR may be waiting to be read. */
 	return 0;
+}
+
+int control_post(struct control *control, enum proto_type type, const void *body, size_t body_len,
+		 uint32_t *id, struct error *err)
+{
+	return post(control, type, body, body_len, NULL, id, err);
 }
 
 /* Waits for bytes. Returns 0, -ETIMEDOUT or -EINTR. */
@@ -124,15 +133,16 @@ int control_check(const struct proto_frame *reply, struct error *err)
 			 *text ? text : "the VMM gave an error without a text");
 }
 
-int control_request(struct control *control, enum proto_type type, const void *body,
-		    size_t body_len, int timeout_ms, struct proto_frame *reply, struct error *err)
+int control_request_fds(struct control *control, enum proto_type type, const void *body,
+			size_t body_len, const struct control_fds *fds, int timeout_ms,
+			struct proto_frame *reply, struct error *err)
 {
 	uint64_t end_ns = monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
 	struct proto_frame frame;
 	uint32_t id;
 	int ret;
 
-	ret = control_post(control, type, body, body_len, &id, err);
+	ret = post(control, type, body, body_len, fds, &id, err);
 	if (ret == 0)
 		ret = read_reply(control, id, end_ns, &frame, err);
 	if (ret == 0)
@@ -140,6 +150,28 @@ int control_request(struct control *control, enum proto_type type, const void *b
 	if (ret == 0 && reply)
 		*reply = frame;
 	return ret;
+}
+
+int control_request(struct control *control, enum proto_type type, const void *body,
+		    size_t body_len, int timeout_ms, struct proto_frame *reply, struct error *err)
+{
+	return control_request_fds(control, type, body, body_len, NULL, timeout_ms, reply, err);
+}
+
+int control_attach(struct control *control, enum proto_attach_kind kind, uint32_t index,
+		   const void *parameters, size_t len, const struct control_fds *fds,
+		   struct error *err)
+{
+	struct proto_attach head = {.kind = htole32(kind), .index = htole32(index)};
+	cleanup_free uint8_t *body = malloc(sizeof(head) + len);
+
+	if (!body)
+		return error_set(err, ENOMEM, "make the request");
+	memcpy(body, &head, sizeof(head));
+	if (len)
+		memcpy(body + sizeof(head), parameters, len);
+	return control_request_fds(control, PROTO_ATTACH, body, sizeof(head) + len, fds,
+				   ATTACH_LIMIT_MS, NULL, err);
 }
 
 int control_status(struct control *control, struct proto_status *status, int timeout_ms,

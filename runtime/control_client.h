@@ -34,6 +34,22 @@ void control_close(struct control *control);
 int control_request(struct control *control, enum proto_type type, const void *body,
 		    size_t body_len, int timeout_ms, struct proto_frame *reply, struct error *err);
 
+/* Descriptors that go with a request; they stay the caller's. */
+struct control_fds {
+	const int *fds;
+	unsigned int count; /* at most PROTO_FDS_MAX */
+};
+
+/* The same with descriptors; fds may be NULL. */
+int control_request_fds(struct control *control, enum proto_type type, const void *body,
+			size_t body_len, const struct control_fds *fds, int timeout_ms,
+			struct proto_frame *reply, struct error *err);
+
+/* ATTACH: gives a device of the VMM a back end, as the kind says. parameters are in wire order. */
+int control_attach(struct control *control, enum proto_attach_kind kind, uint32_t index,
+		   const void *parameters, size_t len, const struct control_fds *fds,
+		   struct error *err);
+
 /* Sends a request without waiting; *id gets what the reply will carry. */
 int control_post(struct control *control, enum proto_type type, const void *body, size_t body_len,
 		 uint32_t *id, struct error *err);

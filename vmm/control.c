@@ -125,6 +125,26 @@ static void request_status(struct control *control, const struct agent_request *
 	answer(request->client, request->client_id, PROTO_OK, &status, sizeof(status));
 }
 
+static void request_attach(struct control *control, const struct agent_request *request,
+			   const struct proto_frame *frame)
+{
+	struct proto_attach what;
+	struct error err = {0};
+	const void *parameters;
+	size_t len;
+	int ret = proto_decode_attach(frame, &what, &parameters, &len);
+
+	if (ret < 0)
+		error_say(&err, -ret, "ATTACH: malformed");
+	else
+		ret = control->config.events->attach(control->config.ctx, &what, parameters, len,
+						     frame, &err);
+	if (ret < 0)
+		answer_error(request->client, request->client_id, -ret, err.message);
+	else
+		answer(request->client, request->client_id, PROTO_OK, NULL, 0);
+}
+
 static void request_shutdown(struct control *control, const struct agent_request *request)
 {
 	control->shutting_down = true;
@@ -204,11 +224,15 @@ static void client_frame(struct peer *peer, const struct proto_frame *frame)
 	case PROTO_SHUTDOWN:
 		request_shutdown(control, &request);
 		return;
+	case PROTO_ATTACH:
+		request_attach(control, &request, frame);
+		return;
 	case PROTO_START:
 	case PROTO_EXEC:
 	case PROTO_SIGNAL:
 	case PROTO_WAIT:
 	case PROTO_RESIZE:
+	case PROTO_NETWORK:
 		request_other(control, &request, frame);
 		return;
 	default:
@@ -255,6 +279,7 @@ static int add_client(struct control *control, int fd, bool parent)
 		free(client);
 		return ret;
 	}
+	client->peer.reader.takes_fds = true;
 	client->control = control;
 	client->parent = parent;
 	client->next = control->clients;

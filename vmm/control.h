@@ -25,6 +25,9 @@ struct control_events {
 	void (*agent_lost)(void *ctx, const char *why);
 	/* SHUTDOWN while there is no agent to ask. */
 	void (*shutdown)(void *ctx);
+	/* ATTACH, with the frame's descriptors to take. Returns 0, or a negative errno and why. */
+	int (*attach)(void *ctx, const struct proto_attach *what, const void *parameters,
+		      size_t len, const struct proto_frame *frame, struct error *err);
 	/* Fills in the moments that the machine knows. */
 	void (*marks)(void *ctx, struct proto_status *status);
 };

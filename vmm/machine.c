@@ -347,6 +347,19 @@ void machine_destroy(struct machine *machine)
 	free(machine);
 }
 
+int machine_attach(struct machine *machine, const struct proto_attach *what, const void *parameters,
+		   size_t len, const struct proto_frame *frame, struct error *err)
+{
+	(void)machine;
+	(void)parameters;
+	(void)len;
+	(void)frame;
+	switch (what->kind) {
+	default:
+		return error_say(err, EOPNOTSUPP, "ATTACH: no kind %u", what->kind);
+	}
+}
+
 void machine_marks(const struct machine *machine, struct machine_marks *marks)
 {
 	marks->vm_created_ns = machine->vm_created_ns;

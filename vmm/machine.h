@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "common/loop.h"
 #include "devices/vsock.h"
+#include "protocol/protocol.h"
 #include "vmm/console_ring.h"
 #include "vmm/options.h"
 #include "vmm/vcpu.h"
@@ -43,6 +44,13 @@ int machine_start(struct machine *machine, struct error *err);
 /* Stops the vCPUs and waits for them. Devices stay. Harmless twice. */
 void machine_stop(struct machine *machine);
 void machine_destroy(struct machine *machine);
+
+/*
+ * Gives a device its back end (protocol.h, enum proto_attach_kind), on the loop. Takes what it
+ * keeps of the frame's descriptors. Returns 0, or a negative errno and why.
+ */
+int machine_attach(struct machine *machine, const struct proto_attach *what, const void *parameters,
+		   size_t len, const struct proto_frame *frame, struct error *err);
 
 void machine_marks(const struct machine *machine, struct machine_marks *marks);
 struct console_ring *machine_console(struct machine *machine);

@@ -144,12 +144,23 @@ static void fill_marks(void *ctx, struct proto_status *status)
 	status->kernel_entered_ns = marks.kernel_entered_ns;
 }
 
+static int attach(void *ctx, const struct proto_attach *what, const void *parameters, size_t len,
+		  const struct proto_frame *frame, struct error *err)
+{
+	struct supervisor *sup = ctx;
+
+	if (!sup->machine)
+		return error_say(err, ENOTCONN, "there is no machine to attach anything to");
+	return machine_attach(sup->machine, what, parameters, len, frame, err);
+}
+
 static const struct control_events control_events = {
 	.agent_ready = agent_ready,
 	.workload_ended = workload_ended,
 	.failed = control_failed,
 	.agent_lost = agent_lost,
 	.shutdown = shutdown_without_agent,
+	.attach = attach,
 	.marks = fill_marks,
 };
 

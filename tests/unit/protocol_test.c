@@ -1,10 +1,12 @@
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "protocol/protocol.h"
 #include "tests/unit/suites.h"
 
@@ -98,11 +100,11 @@ START_TEST(bad_headers_are_refused)
 		uint8_t value;
 		int result;
 	} rows[] = {{0, 'b', -EPROTO}, {3, '2', -EPROTO},    {8, 0, -EPROTO},
-		    {8, 15, -EPROTO},  {8, 24, -EPROTO},     {8, 31, -EPROTO},
+		    {8, 15, -EPROTO},  {8, 26, -EPROTO},     {8, 31, -EPROTO},
 		    {8, 34, -EPROTO},  {8, 47, -EPROTO},     {8, 49, -EPROTO},
 		    {9, 1, -EPROTO},   {10, 1, -EPROTO},     {11, 1, -EPROTO},
 		    {7, 1, -EMSGSIZE}, {6, 0x11, -EMSGSIZE}, {6, 0x10, 0},
-		    {8, 16, 1},	       {8, 23, 1},	     {8, 48, 1}};
+		    {8, 16, 1},	       {8, 25, 1},	     {8, 48, 1}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		ck_assert_int_eq(next_with(rows[i].offset, rows[i].value), rows[i].result);
@@ -296,6 +298,94 @@ START_TEST(errors_are_bounded)
 }
 END_TEST
 
+static int open_zero(void)
+{
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* Two frames in one read: each has its own, and what nobody took is closed with the next call. */
+START_TEST(descriptors_come_with_their_frame)
+{
+	int fds[2], zero = open_zero(), left, kept;
+	struct proto_frame frame;
+	const int three[] = {zero, zero, zero};
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	reader.takes_fds = true;
+	ck_assert_int_eq(proto_send(fds[0], PROTO_START, 1, NULL, 0), 0);
+	ck_assert_int_eq(proto_send_fds(fds[0], PROTO_ATTACH, 2, "12345678", 8, three, 3), 0);
+	ck_assert_int_eq(proto_send_fds(fds[0], PROTO_EXEC, 3, "{}", 2, three, 1), 0);
+	while (proto_reader_fill(&reader, fds[1]) == 1)
+		;
+	ck_assert_int_eq(proto_reader_next(&reader, &frame), 1);
+	ck_assert_uint_eq(frame.fd_count, 0);
+	ck_assert_int_eq(proto_reader_next(&reader, &frame), 1);
+	ck_assert_int_eq(frame.type, PROTO_ATTACH);
+	ck_assert_uint_eq(frame.fd_count, 3);
+	ck_assert(fcntl(frame.fds[0], F_GETFD) & FD_CLOEXEC);
+	kept = take_fd(&frame.fds[0]);
+	left = frame.fds[1];
+	ck_assert_int_eq(proto_reader_next(&reader, &frame), 1);
+	ck_assert(is_open(kept));
+	ck_assert(!is_open(left));
+	ck_assert_int_eq(frame.type, PROTO_EXEC);
+	ck_assert_uint_eq(frame.fd_count, 1);
+	left = frame.fds[0];
+	ck_assert(is_open(left));
+	proto_reader_destroy(&reader);
+	ck_assert(!is_open(left));
+	close(kept);
+	close(zero);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
+/* Announced but not sent; sent to a reader that takes none; more than fit. */
+START_TEST(descriptors_are_bounded)
+{
+	static const uint8_t one_missing[] = {'B', 'L', 'K', '1', 0, 0, 0, 0,
+					      17,  0,	1,   0,	  1, 0, 0, 0};
+	int fds[2], zero = open_zero(), many[PROTO_FDS_MAX], next;
+	struct proto_frame frame;
+
+	feed(one_missing, sizeof(one_missing));
+	ck_assert_int_eq(proto_reader_next(&reader, &frame), -EPROTO);
+	proto_reader_destroy(&reader);
+	for (int i = 0; i < PROTO_FDS_MAX; i++)
+		many[i] = zero;
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	ck_assert_int_eq(proto_send_fds(fds[0], PROTO_EXEC, 1, NULL, 0, many, 1), 0);
+	ck_assert_int_eq(proto_reader_fill(&reader, fds[1]), 1);
+	ck_assert_int_eq(proto_reader_next(&reader, &frame), -EPROTO);
+	proto_reader_destroy(&reader);
+
+	next = dup(zero);
+	close(next);
+	reader.takes_fds = true;
+	/* Half a frame keeps the first ones waiting. */
+	ck_assert_int_eq(proto_send_fds(fds[0], PROTO_EXEC, 1, "ab", 2, many, PROTO_FDS_MAX), 0);
+	ck_assert_int_eq(proto_send_fds(fds[0], PROTO_EXEC, 1, "ab", 2, many, 1), 0);
+	ck_assert_int_eq(proto_reader_fill(&reader, fds[1]), 1);
+	ck_assert_int_eq(proto_reader_fill(&reader, fds[1]), -EPROTO);
+	ck_assert_uint_eq(reader.fd_count, 0);
+	ck_assert(!is_open(next));
+	ck_assert_int_eq(proto_send_fds(fds[0], PROTO_EXEC, 1, NULL, 0, many, PROTO_FDS_MAX + 1),
+			 -EMSGSIZE);
+	close(zero);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 Suite *protocol_suite(void)
 {
 	Suite *suite = suite_create("protocol");
@@ -312,6 +402,8 @@ Suite *protocol_suite(void)
 	tcase_add_loop_test(tcase, text_of_errors_is_cleaned, 0,
 			    (int)(sizeof(texts) / sizeof(texts[0])));
 	tcase_add_test(tcase, errors_are_bounded);
+	tcase_add_test(tcase, descriptors_come_with_their_frame);
+	tcase_add_test(tcase, descriptors_are_bounded);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
