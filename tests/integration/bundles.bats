@@ -54,13 +54,15 @@ debian_run() {
 	[ "$(stat -c '%n %s %y' $debian $debian/* | sort)" = "$before" ]
 }
 
+# What a container engine gives its root, instead of umoci's three capabilities.
+engine_root='.process.noNewPrivileges = false | .process.capabilities[] |= (. + (["SETUID", "SETGID", "CHOWN",
+	"FOWNER", "FSETID", "DAC_OVERRIDE", "MKNOD", "SYS_CHROOT", "NET_RAW", "SETPCAP", "SETFCAP"] |
+	map("CAP_" + .)) | unique)'
+
 @test "Debian's programs work" {
 	local line version
 	need_debian
-	# What a container engine gives its root, instead of umoci's three capabilities.
-	debian_run '.process.noNewPrivileges = false | .process.capabilities[] |= (. + (["SETUID", "SETGID", "CHOWN",
-		"FOWNER", "FSETID", "DAC_OVERRIDE", "MKNOD", "SYS_CHROOT", "NET_RAW", "SETPCAP", "SETFCAP"] |
-		map("CAP_" + .)) | unique)' \
+	debian_run "$engine_root" \
 		>"$WORK/out" 2>"$WORK/err" <<-'END'
 		. /etc/os-release && echo "$ID $VERSION_CODENAME"
 		dpkg -l | grep -c ^ii
@@ -109,9 +111,9 @@ tree_script='cd "$1" && {
 
 @test "Debian's tree inside is the one of the host, file by file" {
 	need_debian
-	debian_run '.mounts |= map(select(.destination == "/proc")) | .root.readonly = true' \
+	debian_run "$engine_root"' | .mounts |= map(select(.destination == "/proc")) | .root.readonly = true' \
 		>"$WORK/inside" 2>"$WORK/err" <<<"set -- /; $tree_script"
-	[ ! -s "$WORK/err" ]
+	[ ! -s "$WORK/err" ] || { cat "$WORK/err" >&2; false; }
 	bash -c "$tree_script" bash $debian/rootfs >"$WORK/outside"
 	[ "$(wc -l <"$WORK/outside")" -gt 5000 ]
 	grep -q '^f 4755 0:0 .* usr/bin/su ' "$WORK/outside"

@@ -57,9 +57,9 @@ status_of() {
 	bulkhead state "$1" | jq -r .status
 }
 
-# eventually COMMAND...: waits, at most 20 s, until the command succeeds.
+# eventually COMMAND...: waits, at most a minute, until the command succeeds.
 eventually() {
-	local end=$((SECONDS + 20))
+	local end=$((SECONDS + 60))
 	until "$@"; do
 		[ $SECONDS -lt $end ] || { echo "never came true: $*" >&2; return 1; }
 		sleep 0.05
@@ -147,8 +147,9 @@ terminal_shows() {
 	eventually terminal_has "$1" || { cat -v "$WORK/screen" >&2; return 1; }
 }
 
+# Without what a shell says to the terminal itself: where is the cursor, bracket what is pasted.
 terminal_has() {
-	tr -d '\r' <"$WORK/screen" | grep -qx -e "$1"
+	sed 's/\r//g; s/\x1b\[[0-9;?]*[a-zA-Z]//g' "$WORK/screen" | grep -qx -e "$1"
 }
 
 # terminal_close: waits for the end; the status is the command's.
@@ -156,5 +157,6 @@ terminal_close() {
 	local code=0
 	wait "$TERMINAL_PID" || code=$?
 	exec {TERMINAL_KEYS}>&-
+	cat -v "$WORK/screen"
 	return "$code"
 }
