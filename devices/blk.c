@@ -89,16 +89,21 @@ static void blk_kicked(struct virtio_device *dev, unsigned int queue)
 static void *blk_thread(void *arg)
 {
 	struct blk *blk = arg;
-	int ret = loop_run(&blk->loop);
+	int ret;
 
+	pthread_setname_np(pthread_self(), blk->dev.name);
+	if (blk->thread_begins)
+		blk->thread_begins();
+	ret = loop_run(&blk->loop);
 	if (ret < 0)
 		log_error("%s: event loop: %s", blk->dev.name, strerror(-ret));
 	return NULL;
 }
 
 /* Signals are for the main thread: the new one starts with all of them blocked. */
-static int thread_start(struct blk *blk)
+static int blk_start(struct virtio_device *dev)
 {
+	struct blk *blk = to_blk(dev);
 	sigset_t all, old;
 	int ret;
 
@@ -106,25 +111,8 @@ static int thread_start(struct blk *blk)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = pthread_create(&blk->thread, NULL, blk_thread, blk);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return -ret;
-	blk->thread_runs = true;
-	pthread_setname_np(blk->thread, blk->dev.name);
-	return 0;
-}
-
-static void blk_activate(struct virtio_device *dev)
-{
-	struct blk *blk = to_blk(dev);
-	int ret;
-
-	if (blk->thread_runs)
-		return;
-	ret = thread_start(blk);
-	if (ret < 0) {
-		log_error("%s: start the I/O thread: %s", dev->name, strerror(-ret));
-		virtio_device_broken(dev, "no I/O thread");
-	}
+	blk->thread_runs = ret == 0;
+	return -ret;
 }
 
 /* The I/O thread goes on and completes what is in flight; nothing new starts, as active is off. */
@@ -161,7 +149,7 @@ static void blk_config_read(struct virtio_device *dev, uint32_t offset, void *bu
 
 static const struct virtio_device_ops blk_ops = {
 	.config_read = blk_config_read,
-	.activate = blk_activate,
+	.start = blk_start,
 	.reset = blk_reset,
 	.queue_kicked = blk_kicked,
 	.stop = blk_stop,
@@ -238,6 +226,7 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	virtio_device_init(&blk->dev, mem, blk_features(options->read_only), 1, BLK_QUEUE_SIZE);
 	blk->limits.read_only = options->read_only;
 	blk->limits.serial = blk->serial;
+	blk->thread_begins = options->thread_begins;
 	if (options->serial)
 		memcpy(blk->serial, options->serial, strnlen(options->serial, BLK_SERIAL_LEN));
 	ret = loop_init(&blk->loop);

@@ -18,9 +18,11 @@ struct blk_options {
 	bool read_only;	    /* offered as VIRTIO_BLK_F_RO; writes fail with IOERR */
 	const char *serial; /* up to BLK_SERIAL_LEN bytes */
 	const char *name;   /* for messages; must outlive the device */
+	/* Called by the I/O thread before all else, to confine itself; or NULL. */
+	void (*thread_begins)(void);
 };
 
-/* The device is created stopped: its I/O thread runs from activate on. *out is owned. */
+/* The device is created stopped: its I/O thread runs once it has a transport. *out is owned. */
 int blk_create(struct blk **out, const struct blk_options *options, const struct guest_memory *mem,
 	       struct error *err);
 void blk_destroy(struct blk *blk);

@@ -22,6 +22,7 @@ struct blk {
 
 	struct loop loop;
 	pthread_t thread;
+	void (*thread_begins)(void);
 	bool thread_runs;
 
 	struct io_uring ring;

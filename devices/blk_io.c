@@ -136,10 +136,44 @@ static void ring_ready(struct loop_watch *watch, uint32_t events)
 	pthread_mutex_unlock(&blk->dev.lock);
 }
 
+/*
+ * A ring does what it is told without a system call that a filter could see, so it has limits of
+ * its own: these operations and no others, for ever.
+ */
+static int ring_create(struct io_uring *ring)
+{
+	static const unsigned int operations[] = {
+		IORING_OP_READV,
+		IORING_OP_WRITEV,
+		IORING_OP_FSYNC,
+		IORING_OP_FALLOCATE,
+	};
+	struct io_uring_restriction limits[sizeof(operations) / sizeof(operations[0])];
+	unsigned int count = sizeof(operations) / sizeof(operations[0]);
+	int ret = io_uring_queue_init(BLK_REQUESTS_MAX, ring, IORING_SETUP_R_DISABLED);
+
+	if (ret < 0)
+		return ret;
+	memset(limits, 0, sizeof(limits));
+	for (unsigned int i = 0; i < count; i++) {
+		limits[i].opcode = IORING_RESTRICTION_SQE_OP;
+		limits[i].sqe_op = (uint8_t)operations[i];
+	}
+	/* Two functions of liburing's that the shared libraries up to 2.3 do not export. */
+	ret = io_uring_register((unsigned int)ring->ring_fd, IORING_REGISTER_RESTRICTIONS, limits,
+				count);
+	if (ret == 0)
+		ret = io_uring_register((unsigned int)ring->ring_fd, IORING_REGISTER_ENABLE_RINGS,
+					NULL, 0);
+	if (ret < 0)
+		io_uring_queue_exit(ring);
+	return ret;
+}
+
 /* Hosts forbid io_uring by sysctl, seccomp or a missing kernel option: that is no failure. */
 int blk_io_create(struct blk *blk, struct error *err)
 {
-	int ret = io_uring_queue_init(BLK_REQUESTS_MAX, &blk->ring, 0);
+	int ret = ring_create(&blk->ring);
 
 	if (ret < 0) {
 		log_debug("%s: no io_uring (%s), plain reads and writes instead", blk->dev.name,

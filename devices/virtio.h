@@ -36,7 +36,13 @@ struct virtio_device_ops {
 	/* Optional. Writes outside of what is writable are ignored. */
 	void (*config_write)(struct virtio_device *dev, uint32_t offset, const void *buf,
 			     size_t len);
-	/* DRIVER_OK was set: features are negotiated, the ready queues checked. */
+	/*
+	 * Optional. The transport is there: start the thread that runs the loop, if that is the
+	 * device's own. So early because a running VMM may not make threads. Returns 0 or a
+	 * negative errno.
+	 */
+	int (*start)(struct virtio_device *dev);
+	/* Optional. DRIVER_OK was set: features are negotiated, the ready queues checked. */
 	void (*activate)(struct virtio_device *dev);
 	/*
 	 * Back to power-on state: when this returns nothing is in flight and guest memory is not

@@ -92,6 +92,14 @@ int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct
 			return error_set(err, -ret, "%s: watch queue %u", dev->name, i);
 		}
 	}
+	if (dev->ops->start) {
+		int ret = dev->ops->start(dev);
+
+		if (ret < 0) {
+			virtio_mmio_destroy(mmio);
+			return error_set(err, -ret, "%s: start its thread", dev->name);
+		}
+	}
 	return 0;
 }
 
@@ -221,7 +229,8 @@ static void activate(struct virtio_mmio *mmio)
 	struct virtio_device *dev = mmio->dev;
 
 	dev->active = true;
-	dev->ops->activate(dev);
+	if (dev->ops->activate)
+		dev->ops->activate(dev);
 	/* Chains that were offered, and notified, before DRIVER_OK. */
 	for (unsigned int i = 0; i < dev->queue_count; i++)
 		kick(mmio, i);

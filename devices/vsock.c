@@ -289,11 +289,6 @@ static void vsock_config_read(struct virtio_device *dev, uint32_t offset, void *
 	virtio_config_copy(&vsock->config, sizeof(vsock->config), offset, buf, len);
 }
 
-static void vsock_activate(struct virtio_device *dev)
-{
-	(void)dev;
-}
-
 /*
  * A vCPU's thread, so the loop and its watches are out of bounds: connections are only cut off
  * here; the loop closes them after it has written out what the guest had sent.
@@ -313,7 +308,6 @@ static void vsock_reset(struct virtio_device *dev)
 
 static const struct virtio_device_ops vsock_ops = {
 	.config_read = vsock_config_read,
-	.activate = vsock_activate,
 	.reset = vsock_reset,
 	.queue_kicked = vsock_kicked,
 };
