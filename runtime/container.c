@@ -86,7 +86,6 @@ static char *make_cmdline(const struct bundle *bundle)
 static int launch(struct container *container, const struct globals *globals,
 		  const struct images *images, int tty_fd, struct error *err)
 {
-	cleanup_free char *prefix = format("%s/%s/vsock", globals->root, container->state.id);
 	cleanup_free char *cmdline = make_cmdline(&container->bundle);
 	cleanup_fd int control_fd = listen_in(container->state.dir_fd, STATE_CONTROL_SOCKET, err);
 	cleanup_fd int vsock_fd = listen_in(container->state.dir_fd, STATE_VSOCK_SOCKET, err);
@@ -95,7 +94,6 @@ static int launch(struct container *container, const struct globals *globals,
 		.id = container->state.id,
 		.size = &container->size,
 		.images = images,
-		.vsock_prefix = prefix,
 		.vsock_fd = vsock_fd,
 		.control_fd = control_fd,
 		.tty_fd = tty_fd,
@@ -103,11 +101,12 @@ static int launch(struct container *container, const struct globals *globals,
 		.log_json = globals->log_json,
 		.debug = globals->debug,
 		.cmdline = cmdline && *cmdline ? cmdline : NULL,
+		.relax = getenv("BULKHEAD_RELAX"),
 	};
 	int pair[2], ret;
 	pid_t pid;
 
-	if (control_fd < 0 || vsock_fd < 0 || !prefix || !cmdline)
+	if (control_fd < 0 || vsock_fd < 0 || !cmdline)
 		return error_set(err, ENOMEM, "start the VMM");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_set(err, errno, "socketpair");
@@ -245,11 +244,19 @@ static int make(struct container *container, const struct globals *globals,
 	return ret;
 }
 
-/* When the VMM ended without a word its exit status is all there is to tell. */
+/*
+ * When the VMM ended without a word its exit status is all there is to tell; when KVM failed it, a
+ * trial may say more.
+ */
 static void explain_end(const struct container *container, int ret, struct error *err)
 {
+	struct error probe = {0};
 	int status;
 
+	if (ret == -ENODEV && vmm_probe(container->files.vmm, &probe) < 0) {
+		*err = probe;
+		return;
+	}
 	if (ret != -ECONNRESET || container->state.pid <= 0 ||
 	    state_wait_process(&container->state, 1000) < 0 ||
 	    waitpid(container->state.pid, &status, WNOHANG) <= 0)

@@ -123,7 +123,6 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_disk(line, options->images->scratch_fd, ",serial=scratch");
 	if (options->size->agent_timeout_ms)
 		push_number(line, "--agent-timeout", options->size->agent_timeout_ms);
-	push_option(line, "--vsock-path", options->vsock_prefix);
 	push_fd(line, "--vsock-fd", options->vsock_fd);
 	push_fd(line, "--control-fd", options->control_fd);
 	push_fd(line, "--parent-fd", options->parent_fd);
@@ -136,6 +135,8 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 		push_option(line, "--debug", NULL);
 	if (options->cmdline)
 		push_option(line, "--cmdline", options->cmdline);
+	if (options->relax)
+		push_option(line, "--relax", options->relax);
 }
 
 static void reset_signals(void)

@@ -32,12 +32,12 @@ struct vmm_options {
 	const char *id;
 	const struct vm_size *size;
 	const struct images *images;
-	const char *vsock_prefix;
 	int vsock_fd, control_fd, parent_fd;
 	int tty_fd; /* becomes the VMM's controlling terminal and standard streams; -1: none */
 	int log_fd; /* STDERR_FILENO: the VMM's own default */
 	bool log_json, debug;
 	const char *cmdline; /* NULL: nothing to append */
+	const char *relax;   /* layers of the VMM's jail to leave out; NULL: none */
 };
 
 /*

@@ -32,19 +32,39 @@
 #define PAGE_SIZE      4096ull
 #define MIB	       (1ull << 20)
 
-static int open_file(const char *path, uint64_t *size, struct error *err)
+static int open_file(const char *path, struct error *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? error_set(err, errno, "open %s", path) : fd;
+}
+
+int boot_open(struct boot_files *files, struct error *err)
+{
+	files->initramfs_fd = -1;
+	files->kernel_fd = open_file(files->kernel, err);
+	if (files->kernel_fd >= 0 && files->initramfs)
+		files->initramfs_fd = open_file(files->initramfs, err);
+	if (files->kernel_fd >= 0 && (!files->initramfs || files->initramfs_fd >= 0))
+		return 0;
+	boot_close(files);
+	return -err->code;
+}
+
+void boot_close(struct boot_files *files)
+{
+	close_fd(&files->kernel_fd);
+	close_fd(&files->initramfs_fd);
+}
+
+static int file_size(int fd, const char *path, uint64_t *size, struct error *err)
+{
 	struct stat st;
 
-	if (fd < 0)
-		return error_set(err, errno, "open %s", path);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		close(fd);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return error_say(err, EINVAL, "%s: not a regular file", path);
-	}
 	*size = (uint64_t)st.st_size;
-	return fd;
+	return 0;
 }
 
 static int check_size(const struct vm_memory *mem, const struct elf_image *kernel,
@@ -189,31 +209,23 @@ static int write_cpu_tables(const struct vm_memory *mem)
 int boot_load(const struct vm_memory *mem, const struct boot_files *files, const void *dtb,
 	      size_t dtb_len, uint64_t *entry, struct error *err)
 {
-	cleanup_fd int kernel_fd = -1;
-	cleanup_fd int initramfs_fd = -1;
 	cleanup_free struct boot_params *zero_page = calloc(1, sizeof(*zero_page));
-	uint64_t kernel_size = 0, initramfs_size = 0;
+	uint64_t initramfs_size = 0;
 	struct elf_image kernel;
 	int ret;
 
 	if (!zero_page)
 		return error_set(err, ENOMEM, "boot");
-	kernel_fd = open_file(files->kernel, &kernel_size, err);
-	if (kernel_fd < 0)
-		return kernel_fd;
-	if (files->initramfs) {
-		initramfs_fd = open_file(files->initramfs, &initramfs_size, err);
-		if (initramfs_fd < 0)
-			return initramfs_fd;
-	}
-	ret = elf_measure(kernel_fd, files->kernel, &kernel, err);
+	ret = elf_measure(files->kernel_fd, files->kernel, &kernel, err);
+	if (ret == 0 && files->initramfs)
+		ret = file_size(files->initramfs_fd, files->initramfs, &initramfs_size, err);
 	if (ret == 0)
 		ret = check_size(mem, &kernel, initramfs_size, err);
 	if (ret == 0)
-		ret = elf_load(kernel_fd, files->kernel, &mem->map, &kernel, err);
+		ret = elf_load(files->kernel_fd, files->kernel, &mem->map, &kernel, err);
 	if (ret == 0 && files->initramfs)
-		ret = load_initramfs(mem, initramfs_fd, files->initramfs, initramfs_size, zero_page,
-				     err);
+		ret = load_initramfs(mem, files->initramfs_fd, files->initramfs, initramfs_size,
+				     zero_page, err);
 	if (ret == 0)
 		ret = write_cmdline(mem, files->cmdline, zero_page, err);
 	if (ret == 0)

@@ -10,10 +10,16 @@
 #include "vmm/memory.h"
 
 struct boot_files {
-	const char *kernel;
+	const char *kernel;    /* for messages */
 	const char *initramfs; /* or NULL */
 	const char *cmdline;   /* appended to ours, or NULL */
+	int kernel_fd;	       /* -1 when not open */
+	int initramfs_fd;
 };
+
+/* Opens kernel and initramfs. The jail comes between this and boot_load. */
+int boot_open(struct boot_files *files, struct error *err);
+void boot_close(struct boot_files *files);
 
 /*
  * Loads kernel and initramfs and writes zero page, command line, device tree, seed, GDT and page

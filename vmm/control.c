@@ -438,13 +438,13 @@ bool control_shutting_down(const struct control *control)
 	return control->shutting_down;
 }
 
-static void finish_request(const struct agent_request *request, const uint32_t *exit_status,
-			   const char *text)
+static void finish_request(const struct control *control, const struct agent_request *request,
+			   const uint32_t *exit_status, const char *text)
 {
 	struct proto_exited exited = {.process = request->process};
 
 	if (!exit_status || request->type != PROTO_WAIT) {
-		answer_error(request->client, request->client_id, exit_status ? ESRCH : EIO, text);
+		answer_error(request->client, request->client_id, control->end_code, text);
 		return;
 	}
 	/* With the container's init every other process was killed. */
@@ -452,22 +452,23 @@ static void finish_request(const struct agent_request *request, const uint32_t *
 	answer(request->client, request->client_id, PROTO_OK, &exited, sizeof(exited));
 }
 
-void control_finish(struct control *control, const uint32_t *exit_status, const char *text)
+void control_finish(struct control *control, const uint32_t *exit_status, int code,
+		    const char *text)
 {
 	struct agent_request request;
 
 	if (control->finished)
 		return;
 	control->finished = true;
-	control->end_code = exit_status ? ESRCH : EIO;
+	control->end_code = code;
 	control->end_text = strdup(text);
 	if (control->held.id) {
 		request = control->held;
 		control->held.id = 0;
-		finish_request(&request, exit_status, text);
+		finish_request(control, &request, exit_status, text);
 	}
 	while (agent_take_request(&control->agent, &request))
-		finish_request(&request, exit_status, text);
+		finish_request(control, &request, exit_status, text);
 }
 
 bool control_has_parent(const struct control *control)

@@ -56,9 +56,10 @@ bool control_shutting_down(const struct control *control);
 
 /*
  * No more requests are taken. Answers all that wait: with the end of the process for WAIT when
- * exit_status is given, with ERROR and this text otherwise.
+ * exit_status is given, with ERROR, this code and this text otherwise.
  */
-void control_finish(struct control *control, const uint32_t *exit_status, const char *text);
+void control_finish(struct control *control, const uint32_t *exit_status, int code,
+		    const char *text);
 
 /* Whether who asked for the container is still connected: it tells the user what it is told. */
 bool control_has_parent(const struct control *control);

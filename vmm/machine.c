@@ -19,6 +19,7 @@
 
 struct machine {
 	struct machine_config config;
+	struct boot_files boot;
 	struct kvm kvm;
 	struct vm_memory memory;
 	struct bus mmio;
@@ -147,7 +148,6 @@ static int plug_vsock(struct machine *machine, struct error *err)
 		.closed = machine->config.closed,
 		.ctx = machine->config.ctx,
 		.listen_fd = machine->config.options->vsock_fd,
-		.hybrid_path = machine->config.options->vsock_path,
 		.loop = machine->config.loop,
 	};
 	int ret = vsock_create(&machine->vsock, &options, &machine->memory.map, err);
@@ -222,25 +222,24 @@ static int create_vcpus(struct machine *machine, uint64_t entry, struct error *e
 
 static int load_guest(struct machine *machine, uint64_t *entry, struct error *err)
 {
-	const struct vmm_options *options = machine->config.options;
-	struct boot_files files = {
-		.kernel = options->kernel,
-		.initramfs = options->initramfs,
-		.cmdline = options->cmdline,
+	struct fdt_machine tree = {
+		.cpus = machine->config.options->cpus,
+		.virtio_slots = machine->slot_count,
 	};
-	struct fdt_machine tree = {.cpus = options->cpus, .virtio_slots = machine->slot_count};
 	cleanup_free void *dtb = malloc(FDT_SIZE_MAX);
-	int len;
+	int len, ret;
 
 	if (!dtb)
 		return error_set(err, ENOMEM, "device tree");
 	len = fdt_build(dtb, &tree, err);
 	if (len < 0)
 		return len;
-	return boot_load(&machine->memory, &files, dtb, (size_t)len, entry, err);
+	ret = boot_load(&machine->memory, &machine->boot, dtb, (size_t)len, entry, err);
+	boot_close(&machine->boot);
+	return ret;
 }
 
-static int build(struct machine *machine, struct error *err)
+int machine_build(struct machine *machine, struct error *err)
 {
 	uint64_t size = (uint64_t)machine->config.options->memory_mib << 20;
 	uint64_t entry;
@@ -249,8 +248,6 @@ static int build(struct machine *machine, struct error *err)
 	ret = init_end(machine, err);
 	if (ret == 0)
 		ret = vcpu_prepare_kick(err);
-	if (ret == 0)
-		ret = kvm_open(&machine->kvm, err);
 	if (ret == 0)
 		ret = kvm_create_vm(&machine->kvm, err);
 	if (ret < 0)
@@ -278,6 +275,13 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 	if (!machine)
 		return error_set(err, ENOMEM, "machine");
 	machine->config = *config;
+	machine->boot = (struct boot_files){
+		.kernel = config->options->kernel,
+		.initramfs = config->options->initramfs,
+		.cmdline = config->options->cmdline,
+		.kernel_fd = -1,
+		.initramfs_fd = -1,
+	};
 	machine->kvm = (struct kvm){.fd = -1, .vm_fd = -1};
 	machine->memory.fd = -1;
 	machine->end_fd = -1;
@@ -294,7 +298,9 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 		.end = vcpu_ended,
 		.ctx = machine,
 	};
-	ret = build(machine, err);
+	ret = kvm_open(&machine->kvm, err);
+	if (ret == 0)
+		ret = boot_open(&machine->boot, err);
 	if (ret < 0) {
 		machine_destroy(machine);
 		return ret;
@@ -339,6 +345,7 @@ void machine_destroy(struct machine *machine)
 		vcpu_destroy(&machine->vcpus[i]);
 	free(machine->vcpus);
 	kvm_destroy(&machine->kvm);
+	boot_close(&machine->boot);
 	vm_memory_destroy(&machine->memory);
 	loop_del(machine->config.loop, &machine->end_watch);
 	close_fd(&machine->end_fd);

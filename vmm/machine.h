@@ -32,11 +32,14 @@ struct machine_marks { /* CLOCK_MONOTONIC in ns, 0 while not reached */
 	uint64_t kernel_entered_ns;
 };
 
+/* Opens all that is opened by path: /dev/kvm, kernel, initramfs. The jail comes after this. */
+int machine_create(struct machine **out, const struct machine_config *config, struct error *err);
+
 /*
  * Makes the machine up to the moment before its first instruction. Disks and the vsock listener
  * of the options are taken over.
  */
-int machine_create(struct machine **out, const struct machine_config *config, struct error *err);
+int machine_build(struct machine *machine, struct error *err);
 
 /* Starts the vCPUs. */
 int machine_start(struct machine *machine, struct error *err);

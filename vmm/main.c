@@ -10,6 +10,7 @@
 
 #include "common/log.h"
 #include "vmm/exit.h"
+#include "vmm/jail.h"
 #include "vmm/options.h"
 #include "vmm/probe.h"
 #include "vmm/stdio.h"
@@ -60,6 +61,10 @@ int main(int argc, char **argv)
 	if (options.probe)
 		return probe();
 	block_signals();
+	if (jail_close_others(options.fds, options.fd_count, &err) < 0) {
+		fprintf(stderr, "bulkhead-vmm: %s\n", err.message);
+		return EXIT_VMM_FAILED;
+	}
 	/* stderr may become the container's: the log keeps a copy of its own. */
 	log_fd = fcntl(options.log_fd >= 0 ? options.log_fd : STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	log_open(log_fd >= 0 ? log_fd : STDERR_FILENO, options.log_json,

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/jail.h"
+
 enum option_key {
 	KEY_ID = 256,
 	KEY_KERNEL,
@@ -13,7 +15,6 @@ enum option_key {
 	KEY_MEMORY,
 	KEY_CPUS,
 	KEY_DISK,
-	KEY_VSOCK_PATH,
 	KEY_VSOCK_FD,
 	KEY_CONTROL_FD,
 	KEY_PARENT_FD,
@@ -23,6 +24,7 @@ enum option_key {
 	KEY_DEBUG,
 	KEY_CMDLINE,
 	KEY_AGENT_TIMEOUT,
+	KEY_RELAX,
 	KEY_PROBE,
 };
 
@@ -33,8 +35,6 @@ static const struct argp_option option_list[] = {
 	{"memory", KEY_MEMORY, "MIB", 0, "Guest memory", 0},
 	{"cpus", KEY_CPUS, "N", 0, "Virtual CPUs", 0},
 	{"disk", KEY_DISK, "fd=N[,ro][,serial=TEXT]", 0, "A disk; vda, vdb, ... in this order", 0},
-	{"vsock-path", KEY_VSOCK_PATH, "PREFIX", 0, "Guest-to-host connections go to PREFIX_PORT",
-	 0},
 	{"vsock-fd", KEY_VSOCK_FD, "N", 0, "Listening Unix socket for CONNECT <port>", 0},
 	{"control-fd", KEY_CONTROL_FD, "N", 0, "Listening Unix socket of the control protocol", 0},
 	{"parent-fd", KEY_PARENT_FD, "N", 0, "The first control client, connected", 0},
@@ -44,6 +44,10 @@ static const struct argp_option option_list[] = {
 	{"debug", KEY_DEBUG, NULL, 0, "Log more", 0},
 	{"cmdline", KEY_CMDLINE, "TEXT", 0, "Appended to the kernel's command line", 0},
 	{"agent-timeout", KEY_AGENT_TIMEOUT, "MS", 0, "From start to the agent's HELLO (30000)", 0},
+	{"relax", KEY_RELAX, "LAYER,...", 0,
+	 "Leaves layers of the jail out, to debug: namespaces, user, limits, dumpable, landlock, "
+	 "seccomp",
+	 0},
 	{"probe", KEY_PROBE, NULL, 0, "Only find out whether KVM here can run a guest kernel", 0},
 	{0},
 };
@@ -66,11 +70,24 @@ static unsigned long parse_number(struct argp_state *state, const char *what, co
 
 static int parse_fd(struct argp_state *state, const char *what, const char *text)
 {
+	struct vmm_options *options = state->input;
 	int fd = (int)parse_number(state, what, text, 0, 1 << 20);
 
 	if (fcntl(fd, F_GETFD) < 0)
 		argp_failure(state, 2, errno, "%s %d", what, fd);
+	if (options->fd_count == VMM_FDS_MAX)
+		argp_failure(state, 2, 0, "%s %d: more than %d descriptors", what, fd, VMM_FDS_MAX);
+	options->fds[options->fd_count++] = fd;
 	return fd;
+}
+
+static void parse_relax(struct argp_state *state, struct vmm_options *options, const char *text)
+{
+	int layers = jail_parse_layers(text);
+
+	if (layers < 0)
+		argp_failure(state, 2, 0, "--relax: no such layer of the jail in \"%s\"", text);
+	options->relaxed |= (unsigned int)layers;
 }
 
 static void parse_disk(struct argp_state *state, struct vmm_options *options, char *text)
@@ -152,9 +169,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_DISK:
 		parse_disk(state, options, arg);
 		return 0;
-	case KEY_VSOCK_PATH:
-		options->vsock_path = arg;
-		return 0;
 	case KEY_VSOCK_FD:
 		options->vsock_fd = parse_fd(state, "--vsock-fd", arg);
 		return 0;
@@ -185,6 +199,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_AGENT_TIMEOUT:
 		options->agent_timeout_ms = parse_number(state, "--agent-timeout", arg, 1,
 							 24ul * 3600 * 1000);
+		return 0;
+	case KEY_RELAX:
+		parse_relax(state, options, arg);
 		return 0;
 	case KEY_PROBE:
 		options->probe = true;

@@ -8,6 +8,7 @@
 
 #define VMM_DISKS_MAX 16
 #define VMM_CPUS_MAX  64 /* the guest kernel's NR_CPUS */
+#define VMM_FDS_MAX   64
 
 struct vmm_disk {
 	int fd;
@@ -20,7 +21,6 @@ struct vmm_options {
 	const char *kernel;
 	const char *initramfs; /* NULL: none */
 	const char *cmdline;   /* appended; NULL: nothing */
-	const char *vsock_path;
 	unsigned long memory_mib;
 	unsigned int cpus;
 	struct vmm_disk disks[VMM_DISKS_MAX];
@@ -34,6 +34,11 @@ struct vmm_options {
 	bool debug;
 	bool probe;
 	unsigned long agent_timeout_ms;
+	unsigned int relaxed; /* layers of the jail that are left out */
+
+	/* Every descriptor named above: all others are closed. */
+	int fds[VMM_FDS_MAX];
+	unsigned int fd_count;
 };
 
 /* Parses argv, or ends the program with one line on stderr and exit code 2. */

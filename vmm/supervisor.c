@@ -11,8 +11,8 @@
 #include "common/log.h"
 #include "vmm/control.h"
 #include "vmm/exit.h"
+#include "vmm/jail.h"
 #include "vmm/machine.h"
-#include "vmm/probe.h"
 
 /* After the agent's connection broke: time for the machine to say why (a panic, a power-off). */
 #define LOST_GRACE_MS 500
@@ -194,7 +194,6 @@ static void machine_ended(void *ctx, enum machine_end why, const char *detail)
 
 static void judge_machine(struct supervisor *sup)
 {
-	struct error probe = {0};
 	char why[300];
 
 	switch (sup->machine_end) {
@@ -219,10 +218,10 @@ static void judge_machine(struct supervisor *sup)
 			 sup->machine_detail);
 		break;
 	default:
-		if (probe_host(&probe) < 0)
-			snprintf(why, sizeof(why), "%.299s", probe.message);
-		else
-			snprintf(why, sizeof(why), "KVM cannot go on (%s)", sup->machine_detail);
+		snprintf(
+			why, sizeof(why),
+			"KVM cannot go on (%s); bulkhead check tells whether this host can run guests",
+			sup->machine_detail);
 		break;
 	}
 	fail(sup, false, why);
@@ -344,6 +343,11 @@ static int start(struct supervisor *sup, struct error *err)
 		ret = watch_time(sup, err);
 	if (ret == 0)
 		ret = machine_create(&sup->machine, &machine, err);
+	/* Nothing that a guest or an image has a say in was read before this. */
+	if (ret == 0)
+		ret = jail_enter(sup->options->relaxed, err);
+	if (ret == 0)
+		ret = machine_build(sup->machine, err);
 	if (ret == 0)
 		ret = machine_start(sup->machine, err);
 	return ret;
@@ -385,7 +389,7 @@ static void report(struct supervisor *sup)
 	size_t len;
 
 	if (!sup->failed) {
-		control_finish(sup->control, &status, "the container has stopped");
+		control_finish(sup->control, &status, ESRCH, "the container has stopped");
 		return;
 	}
 	len = (size_t)snprintf(text, sizeof(text), "%s", sup->why);
@@ -398,7 +402,9 @@ static void report(struct supervisor *sup)
 	/* One line for one failure: a parent logs what it is told. */
 	log_write(control_has_parent(sup->control) ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s: %s",
 		  sup->options->id, text);
-	control_finish(sup->control, NULL, text);
+	/* The caller, who is in no jail, can look at what is wrong with the host. */
+	control_finish(sup->control, NULL, sup->machine_end == MACHINE_KVM_ERROR ? ENODEV : EIO,
+		       text);
 }
 
 static void flush(struct supervisor *sup)

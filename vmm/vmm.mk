@@ -2,7 +2,7 @@
 
 VMM_SOURCES := $(sort $(wildcard vmm/*.c) $(wildcard devices/*.c) $(wildcard protocol/*.c) $(wildcard common/*.c))
 VMM_OBJECTS := $(VMM_SOURCES:%.c=$(BUILD)/obj/%.o)
-VMM_LIBS = -lfdt -luring -lpthread
+VMM_LIBS = -lfdt -luring -lcap-ng -lpthread
 
 $(BUILD)/bulkhead-vmm: $(VMM_OBJECTS)
 	@$(CC) $(CFLAGS) $(HARDEN) $(LDHARDEN) -o $@ $^ $(VMM_LIBS)

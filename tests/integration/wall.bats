@@ -1,0 +1,66 @@
+#!/usr/bin/env bats
+# The VMM's jail and filters: what a VMM that was taken over would find (docs/security.md).
+
+load helpers
+
+# field NAME: of the VMM's status in /proc.
+field() {
+	awk -v name="$1:" '$1 == name { $1 = ""; print substr($0, 2) }' "/proc/$PID/status"
+}
+
+@test "a running VMM is in an empty room" {
+	local ns fd target
+	command_is /bin/sleep 1000
+	bulkhead create -b "$BUNDLE" --pid-file "$WORK/pid" "$ID" </dev/null >"$WORK/out" 2>&1
+	PID=$(cat "$WORK/pid")
+	# No rights, and no way to new ones.
+	for field in CapInh CapPrm CapEff CapAmb; do
+		[ "$(field "$field")" = 0000000000000000 ]
+	done
+	[ "$(field NoNewPrivs)" = 1 ]
+	# A user of its own.
+	[ "$(field Uid)" = "$((0x70000000 + PID)) $((0x70000000 + PID)) $((0x70000000 + PID)) $((0x70000000 + PID))" ]
+	[ "$(field Gid)" = "$((0x70000000 + PID)) $((0x70000000 + PID)) $((0x70000000 + PID)) $((0x70000000 + PID))" ]
+	[ -z "$(field Groups)" ]
+	# One mount, empty and read-only, nobody may look into.
+	[ "$(wc -l <"/proc/$PID/mountinfo")" = 1 ]
+	grep -q ' / / ro,nosuid,nodev,noexec.* - tmpfs jail ro' "/proc/$PID/mountinfo"
+	[ -z "$(ls -A "/proc/$PID/root/")" ]
+	[ "$(stat -c %a "/proc/$PID/root/")" = 0 ]
+	[ "$(readlink "/proc/$PID/cwd")" = / ]
+	for ns in mnt ipc uts; do
+		[ "$(readlink "/proc/$PID/ns/$ns")" != "$(readlink /proc/self/ns/$ns)" ]
+	done
+	# Not dumpable: what /proc shows of it belongs to root.
+	[ "$(stat -c %u "/proc/$PID/environ")" = 0 ]
+	grep -q '^Max core file size *0 *0 ' "/proc/$PID/limits"
+	[ ! -s "/proc/$PID/environ" ]
+	# Of files it has its disks, its log and the streams; KVM; and what has no path.
+	for fd in /proc/"$PID"/fd/*; do
+		target=$(readlink "$fd")
+		case $target in
+		/dev/null | /dev/kvm | "$WORK"/out | "$WORK"/log | /var/lib/bulkhead/*' (deleted)' | \
+			anon_inode:* | socket:* | /memfd:guest-memory*) ;;
+		*) echo "what is $target?" >&2; return 1 ;;
+		esac
+	done
+	bulkhead start "$ID"
+	# Root can end it, whatever its user.
+	bulkhead delete --force "$ID"
+}
+
+@test "descriptors that nobody named are closed, layers are left out by name only" {
+	exec {leak}</etc/passwd
+	BULKHEAD_RELAX=none run ! bulkhead run -b "$BUNDLE" "$ID"
+	[[ $output = *'no such layer of the jail in "none"'* ]]
+	command_is /bin/sleep 1000
+	BULKHEAD_RELAX=user,namespaces bulkhead create -b "$BUNDLE" --pid-file "$WORK/pid" "$ID" </dev/null >"$WORK/out" 2>&1
+	PID=$(cat "$WORK/pid")
+	[ "$(field Uid)" = "0 0 0 0" ]
+	[ "$(field NoNewPrivs)" = 1 ]
+	[ "$(readlink "/proc/$PID/ns/mnt")" = "$(readlink /proc/self/ns/mnt)" ]
+	run ! grep -q passwd <<<"$(readlink /proc/"$PID"/fd/*)"
+	grep -q 'level=warning.*layers are left out' "$WORK/log"
+	bulkhead delete --force "$ID"
+	exec {leak}<&-
+}
