@@ -42,7 +42,7 @@ struct task {
 
 struct container {
 	json_t *document; /* CREATE's body; NULL: no container */
-	const json_t *config, *seccomp;
+	const json_t *config, *seccomp, *binds;
 	int namespaces;
 	int cgroup_fd;
 	bool ended; /* process 0 was reaped */

@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "guest-agent/agent.h"
+#include "guest-agent/binds.h"
 #include "guest-agent/cgroup.h"
 #include "guest-agent/namespaces.h"
 #include "guest-agent/rootfs.h"
@@ -29,8 +30,9 @@ static int container_build(struct agent *agent, uint32_t request, struct error *
 	    (ret = required(container->config, "config", "process", &process, err)) < 0 ||
 	    (ret = spec_object(container->document, "body", "seccomp", &container->seccomp, err)) <
 		    0 ||
+	    (ret = spec_array(container->document, "body", "binds", &container->binds, err)) < 0 ||
 	    (ret = namespaces_parse(container->config, &container->namespaces, err)) < 0 ||
-	    (ret = rootfs_mount(rootfs, err)) < 0)
+	    (ret = rootfs_mount(rootfs, err)) < 0 || (ret = binds_make(container->binds, err)) < 0)
 		return ret;
 	container->cgroup_fd = cgroup_make(container->config, err);
 	if (container->cgroup_fd < 0)
@@ -67,6 +69,7 @@ void container_destroy(struct agent *agent)
 		if (agent->tasks[i])
 			task_free(agent->tasks[i]);
 	close_fd(&container->cgroup_fd);
+	binds_remove(container->binds);
 	rootfs_unmount();
 	json_decref(container->document);
 	memset(container, 0, sizeof(*container));

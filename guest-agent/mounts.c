@@ -10,9 +10,9 @@
 #include <sys/syscall.h>
 
 #include "common/cleanup.h"
+#include "guest-agent/binds.h"
 #include "guest-agent/copy.h"
 #include "guest-agent/path.h"
-#include "guest-agent/rootfs.h"
 #include "guest-agent/spec.h"
 
 #define BIND_KEEPS (MS_BIND | MS_REC)
@@ -164,48 +164,24 @@ static int after_mount(int root_fd, const char *destination, const struct mount_
 	return ret;
 }
 
-/*
- * The host's files are not here: a bind mount can only mean something that the runtime has put into
- * the VM, below ROOTFS_SHARES. Any other source, be it there, is the agent's own.
- */
-static int bind_source(const char *source, struct error *err)
-{
-	const size_t prefix = strlen(ROOTFS_SHARES "/");
-	int shares, fd;
-
-	if (!source || strncmp(source, ROOTFS_SHARES "/", prefix) != 0)
-		return error_say(err, ENOENT,
-				 "bind source \"%s\" is a path of the host and was not passed into "
-				 "the VM",
-				 source ? source : "");
-	shares = open(ROOTFS_SHARES, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	fd = shares < 0 ? -errno : path_open(shares, source + prefix, O_PATH);
-	close_fd(&shares);
-	if (fd < 0)
-		return error_set(err, -fd, "bind source \"%s\"", source);
-	return fd;
-}
-
-static int mount_bind(int root_fd, const char *source, const char *destination,
+/* source_fd is what the host has put into the VM for this mount. */
+static int mount_bind(int root_fd, int source_fd, const char *destination,
 		      const struct mount_options *options, struct error *err)
 {
-	cleanup_fd int source_fd = bind_source(source, err);
 	cleanup_fd int target_fd = -1;
 	char from[FD_PATH_SIZE], to[FD_PATH_SIZE];
 	struct stat st;
 	int ret;
 
-	if (source_fd < 0)
-		return source_fd;
 	if (fstat(source_fd, &st) < 0)
-		return error_set(err, errno, "stat %s", source);
+		return error_set(err, errno, "stat the source");
 	target_fd = S_ISDIR(st.st_mode) ? path_make_dir(root_fd, destination, err)
 					: path_make_file(root_fd, destination, err);
 	if (target_fd < 0)
 		return target_fd;
 	if (mount(path_of_fd(source_fd, from), path_of_fd(target_fd, to), NULL,
 		  options->flags & BIND_KEEPS, NULL) < 0)
-		return error_set(err, errno, "bind \"%s\"", source);
+		return error_set(err, errno, "bind");
 	ret = after_mount(root_fd, destination, options, options->flags & ~BIND_KEEPS);
 	return ret < 0 ? error_set(err, -ret, "set options") : 0;
 }
@@ -281,6 +257,7 @@ static int mount_fs(int root_fd, const char *type, const char *source, const cha
 }
 
 struct mount_entry {
+	size_t number; /* in config.mounts */
 	const char *type, *source, *destination;
 	struct mount_options options;
 };
@@ -290,6 +267,7 @@ static int entry_parse(const json_t *mount, size_t i, struct mount_entry *out, s
 	char where[64];
 	int ret;
 
+	out->number = i;
 	out->type = out->source = out->destination = NULL;
 	snprintf(where, sizeof(where), "config.mounts[%zu]", i);
 	if ((ret = spec_string(mount, where, "type", &out->type, err)) < 0 ||
@@ -306,28 +284,38 @@ static int entry_parse(const json_t *mount, size_t i, struct mount_entry *out, s
 	return 0;
 }
 
-static int entry_mount(struct mount_entry *entry, int root_fd, struct error *err)
+static int entry_mount(struct mount_entry *entry, const json_t *binds, int root_fd,
+		       struct error *err)
 {
 	const char *type = entry->type;
 
-	if (entry->options.flags & MS_BIND)
-		return mount_bind(root_fd, entry->source, entry->destination, &entry->options, err);
+	if (entry->options.flags & MS_BIND) {
+		cleanup_fd int fd = bind_open(binds, entry->number, err);
+
+		return fd < 0 ? fd
+			      : mount_bind(root_fd, fd, entry->destination, &entry->options, err);
+	}
 	return mount_fs(root_fd, strcmp(type, "cgroup") ? type : "cgroup2", entry->source,
 			entry->destination, &entry->options, err);
 }
 
-static int entry_make_readonly(struct mount_entry *entry, int root_fd, struct error *err)
+static int entry_make_readonly(struct mount_entry *entry, const json_t *binds, int root_fd,
+			       struct error *err)
 {
 	int ret;
 
+	(void)binds;
 	if ((entry->options.flags & MS_BIND) || !is_late_readonly(entry->type, &entry->options))
 		return 0;
 	ret = after_mount(root_fd, entry->destination, &entry->options, true);
 	return ret < 0 ? error_set(err, -ret, "make it read-only") : 0;
 }
 
-static int each_mount(const json_t *config, int root_fd,
-		      int (*fn)(struct mount_entry *, int, struct error *), struct error *err)
+typedef int entry_fn(struct mount_entry *entry, const json_t *binds, int root_fd,
+		     struct error *err);
+
+static int each_mount(const json_t *config, const json_t *binds, int root_fd, entry_fn *fn,
+		      struct error *err)
 {
 	const json_t *mounts = NULL, *mount;
 	int ret = spec_array(config, "config", "mounts", &mounts, err);
@@ -338,7 +326,7 @@ static int each_mount(const json_t *config, int root_fd,
 		if ((ret = spec_element(mounts, "config.mounts", i, &mount, err)) < 0 ||
 		    (ret = entry_parse(mount, i, &entry, err)) < 0)
 			return ret;
-		ret = fn(&entry, root_fd, err);
+		ret = fn(&entry, binds, root_fd, err);
 		if (ret < 0)
 			return error_prefix(err, ret, "error mounting \"%s\" to rootfs at \"%s\"",
 					    entry.source ? entry.source : "", entry.destination);
@@ -346,12 +334,12 @@ static int each_mount(const json_t *config, int root_fd,
 	return ret < 0 ? ret : 0;
 }
 
-int mounts_make(const json_t *config, int root_fd, struct error *err)
+int mounts_make(const json_t *config, const json_t *binds, int root_fd, struct error *err)
 {
-	return each_mount(config, root_fd, entry_mount, err);
+	return each_mount(config, binds, root_fd, entry_mount, err);
 }
 
 int mounts_make_readonly(const json_t *config, int root_fd, struct error *err)
 {
-	return each_mount(config, root_fd, entry_make_readonly, err);
+	return each_mount(config, NULL, root_fd, entry_make_readonly, err);
 }

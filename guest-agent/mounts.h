@@ -22,8 +22,11 @@ int mount_options_parse(const json_t *mount, const char *where, struct mount_opt
 /* MS_* of a propagation name ("rslave"), 0 when it is none. */
 unsigned long mount_propagation(const char *name);
 
-/* Makes every mount of config below the root open at root_fd. Returns 0 or -errno. */
-int mounts_make(const json_t *config, int root_fd, struct error *err);
+/*
+ * Makes every mount of config below the root open at root_fd; binds is CREATE's (binds.h). Returns
+ * 0 or -errno.
+ */
+int mounts_make(const json_t *config, const json_t *binds, int root_fd, struct error *err);
 
 /* What of them is to be read-only only once everything is in its place. Returns 0 or -errno. */
 int mounts_make_readonly(const json_t *config, int root_fd, struct error *err);

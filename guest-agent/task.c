@@ -202,6 +202,7 @@ int task_start(struct task *task, const json_t *process, uint32_t request, struc
 		.config = container->config,
 		.process = process,
 		.seccomp = container->seccomp,
+		.binds = container->binds,
 		.namespaces = container->namespaces,
 		.init_pidfd = task == init ? -1 : init->pidfd,
 		.stdio = {-1, -1, -1},

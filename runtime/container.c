@@ -120,15 +120,17 @@ static int launch(struct container *container, const struct globals *globals,
 }
 
 /* The seccomp profile goes compiled; leaving its source out keeps the body far below its limit. */
-static json_t *agent_config(const struct bundle *bundle)
+static json_t *agent_config(const struct container *container)
 {
-	json_t *config = json_copy(bundle->config);
-	json_t *linux_ = json_copy(json_object_get(bundle->config, "linux"));
+	json_t *config = json_copy(container->bundle.config);
+	json_t *linux_ = json_copy(json_object_get(config, "linux"));
 
 	if (linux_) {
 		json_object_del(linux_, "seccomp");
 		json_object_set_new(config, "linux", linux_);
 	}
+	if (container->binds.mounts)
+		json_object_set(config, "mounts", container->binds.mounts);
 	return config;
 }
 
@@ -140,8 +142,8 @@ static char *create_body(const struct container *container, bool scratch, json_t
 
 	if (scratch)
 		json_object_set_new(rootfs, "scratch", json_string("/dev/vdb"));
-	body = json_pack("{s:s, s:o, s:o}", "id", container->state.id, "config",
-			 agent_config(&container->bundle), "rootfs", rootfs);
+	body = json_pack("{s:s, s:o, s:o, s:O}", "id", container->state.id, "config",
+			 agent_config(container), "rootfs", rootfs, "binds", container->binds.how);
 	if (seccomp)
 		json_object_set(body, "seccomp", seccomp);
 	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
@@ -281,6 +283,8 @@ static int prepare(struct container *container, const struct create_options *opt
 	if (ret == 0)
 		ret = bundle_vm_size(&container->bundle, &container->size, err);
 	if (ret == 0)
+		ret = binds_prepare(&container->binds, &container->bundle, err);
+	if (ret == 0)
 		ret = check_terminal(container, options, err);
 	if (ret == 0)
 		ret = seccomp_filter_compile(container->bundle.config, seccomp, err);
@@ -336,6 +340,7 @@ void container_destroy(struct container *container)
 {
 	control_close(&container->control);
 	close_fd(&container->control.interrupt_fd);
+	binds_destroy(&container->binds);
 	bundle_destroy(&container->bundle);
 	vmm_files_destroy(&container->files);
 	state_destroy(&container->state);

@@ -2,6 +2,7 @@
 #ifndef RUNTIME_CONTAINER_H
 #define RUNTIME_CONTAINER_H
 
+#include "runtime/binds.h"
 #include "runtime/bundle.h"
 #include "runtime/command.h"
 #include "runtime/console.h"
@@ -23,6 +24,7 @@ struct container {
 	struct state state;
 	struct bundle bundle;
 	struct vm_size size;
+	struct binds binds;
 	struct vmm_files files;
 	struct control control;	       /* the VMM's first client */
 	struct console *console;       /* the user's terminal, or NULL */

@@ -296,23 +296,6 @@ static int check_process(json_t *config, struct error *err)
 	return 0;
 }
 
-static bool is_bind(json_t *mount)
-{
-	const char *type = json_string_value(json_object_get(mount, "type"));
-	json_t *option;
-	size_t i;
-
-	if (type && !strcmp(type, "bind"))
-		return true;
-	json_array_foreach (json_object_get(mount, "options"), i, option) {
-		const char *text = json_string_value(option);
-
-		if (!strcmp(text, "bind") || !strcmp(text, "rbind"))
-			return true;
-	}
-	return false;
-}
-
 static int check_mounts(json_t *config, struct error *err)
 {
 	json_t *mount;
@@ -320,17 +303,11 @@ static int check_mounts(json_t *config, struct error *err)
 
 	json_array_foreach (json_object_get(config, "mounts"), i, mount) {
 		const char *to = json_string_value(json_object_get(mount, "destination"));
-		const char *from = json_string_value(json_object_get(mount, "source"));
 
 		if (*to != '/')
 			return error_say(err, EINVAL,
 					 "mounts[%zu].destination: \"%s\" is not an absolute path",
 					 i, to);
-		if (is_bind(mount))
-			return error_say(err, ENOTSUP,
-					 "mounts[%zu]: bind mount of %s on %s: bind mounts are not "
-					 "supported yet",
-					 i, from ? from : "?", to);
 	}
 	return 0;
 }

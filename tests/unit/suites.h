@@ -14,6 +14,7 @@
 	SUITE(rng) \
 	SUITE(console) \
 	SUITE(protocol) \
+	SUITE(base64) \
 	SUITE(blk) \
 	SUITE(vsock) \
 	SUITE(vsock_flow) \
