@@ -14,6 +14,7 @@
 
 #include "common/cleanup.h"
 #include "guest-agent/devices.h"
+#include "guest-agent/hooks.h"
 #include "guest-agent/lookup.h"
 #include "guest-agent/mounts.h"
 #include "guest-agent/path.h"
@@ -233,6 +234,8 @@ static int wait_and_exec(const struct launch *launch, const struct command *comm
 
 	if (ret < 0 || sync_expect(launch->sync_fd, SYNC_GO) < 0)
 		_exit(EXIT_SETUP_FAILED);
+	if (launch->init_pidfd < 0 && (ret = hooks_run(launch->document, err)) < 0)
+		return ret;
 	if (late_seccomp && (ret = process_install_seccomp(launch->seccomp, err)) < 0)
 		return ret;
 	execve(command->executable, (char *const *)command->args, (char *const *)command->env);

@@ -9,14 +9,15 @@
 #include <stdbool.h>
 
 struct launch {
-	const json_t *config;  /* the container's */
-	const json_t *process; /* the OCI process to become */
-	const json_t *seccomp; /* CREATE's, or NULL */
-	const json_t *binds;   /* CREATE's, or NULL */
-	int namespaces;	       /* CLONE_NEW* of the container */
-	int init_pidfd;	       /* process 0, whose namespaces to join; -1: become process 0 */
-	int sync_fd;	       /* see sync.h */
-	int stdio[3];	       /* ends of pipes, -1 with a terminal */
+	const json_t *document; /* CREATE's */
+	const json_t *config;	/* the container's */
+	const json_t *process;	/* the OCI process to become */
+	const json_t *seccomp;	/* CREATE's, or NULL */
+	const json_t *binds;	/* CREATE's, or NULL */
+	int namespaces;		/* CLONE_NEW* of the container */
+	int init_pidfd;		/* process 0, whose namespaces to join; -1: become process 0 */
+	int sync_fd;		/* see sync.h */
+	int stdio[3];		/* ends of pipes, -1 with a terminal */
 	bool terminal;
 };
 

@@ -199,6 +199,7 @@ int task_start(struct task *task, const json_t *process, uint32_t request, struc
 	struct container *container = &task->agent->container;
 	const struct task *init = task->agent->tasks[PROTO_PROCESS_INIT];
 	struct launch launch = {
+		.document = container->document,
 		.config = container->config,
 		.process = process,
 		.seccomp = container->seccomp,

@@ -21,18 +21,13 @@ struct bundle {
 		.rootfs_fd = -1 \
 	}
 
-/* Reads and checks the config, and opens the root. path NULL: the working directory. */
-int bundle_load(struct bundle *bundle, const char *path, struct error *err);
+/* Reads the config. path NULL: the working directory. */
+int bundle_read(struct bundle *bundle, const char *path, struct error *err);
+
+/* Checks it, and opens the root. */
+int bundle_load(struct bundle *bundle, struct error *err);
 void bundle_destroy(struct bundle *bundle);
 #define cleanup_bundle __attribute__((cleanup(bundle_destroy)))
-
-/* The VM that the config asks for. */
-struct vm_size {
-	uint32_t memory_mib, vcpus;
-	uint32_t agent_timeout_ms; /* 0: the VMM's own default */
-};
-
-int bundle_vm_size(const struct bundle *bundle, struct vm_size *size, struct error *err);
 
 /* The annotation's text, or NULL. */
 const char *bundle_annotation(const struct bundle *bundle, const char *name);

@@ -78,11 +78,10 @@ int cmd_check(struct globals *globals, int argc, char **argv, struct error *err)
 	bool good;
 	int ret;
 
-	(void)globals;
 	ret = options_parse(&command_line, argc, argv, options_take_nothing, NULL, err);
 	if (ret < 0)
 		return ret;
-	vmm_find_files(&files);
+	vmm_find_files(&files, &globals->settings);
 	good = check_vmm(files.vmm);
 	good &= check_file("kernel", files.kernel,
 			   "guest/vmlinux: run make, or set BULKHEAD_KERNEL", vmm_check_kernel);

@@ -57,10 +57,11 @@ int cmd_create(struct globals *globals, int argc, char **argv, struct error *err
 	ret = options_parse(&command_line, argc, argv, create_take, &create, err);
 	if (ret < 0)
 		return ret;
+	create.stays = true;
 	ret = container_block_signals(&container, err);
 	if (ret == 0)
 		ret = container_create(&container, globals, &create, err);
-	if (ret == 0)
+	if (ret == 0 && !container.delegated)
 		container_tell_timings(&container, globals, NULL, NULL);
 	container_destroy(&container);
 	return ret;

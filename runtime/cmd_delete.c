@@ -1,6 +1,7 @@
 #include "runtime/command.h"
 #include "runtime/options.h"
 #include "runtime/state.h"
+#include "runtime/teardown.h"
 
 #include <string.h>
 
@@ -53,7 +54,7 @@ static int delete_stopped(struct state *state, const char *root, const char *id,
 	if (ret == 0 && state_wait_process(state, 0) < 0)
 		return error_say(err, EBUSY, "cannot delete container %s: it has just been made",
 				 id);
-	return ret < 0 ? ret : state_remove(state, err);
+	return ret < 0 ? ret : teardown(state, err);
 }
 
 /*
@@ -76,7 +77,7 @@ static int delete_anyway(struct state *state, const char *root, const char *id, 
 	if (ret == -ENOENT && state_is_gone(state))
 		return 0;
 	ret = state_kill_process(state, err);
-	return ret < 0 ? ret : state_remove(state, err);
+	return ret < 0 ? ret : teardown(state, err);
 }
 
 int cmd_delete(struct globals *globals, int argc, char **argv, struct error *err)

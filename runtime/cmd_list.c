@@ -51,7 +51,7 @@ static json_t *describe(const char *root, const char *id)
 	cleanup_state struct state state = STATE_INIT;
 	struct error ignored = {0};
 
-	if (state_open(&state, root, id, &ignored) < 0)
+	if (state_peek(&state, root, id, &ignored) < 0)
 		return NULL;
 	return state_describe(&state);
 }

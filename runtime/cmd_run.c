@@ -1,5 +1,6 @@
 /* run: create, start, stand for the workload until it ends, end as it did. */
 #include "runtime/container.h"
+#include "runtime/teardown.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -235,7 +236,7 @@ static int run_foreground(struct container *container, const struct globals *glo
 	if (watch.failure.code && WIFEXITED(status))
 		command_report(globals, &watch.failure);
 	if (!a->keep && state_lock(&container->state, NULL) == 0)
-		state_remove(&container->state, NULL);
+		teardown(&container->state, NULL);
 	if (WIFSIGNALED(status))
 		end_by_signal(WTERMSIG(status));
 	return WEXITSTATUS(status);
@@ -263,6 +264,7 @@ int cmd_run(struct globals *globals, int argc, char **argv, struct error *err)
 	if (ret < 0)
 		return ret;
 	a.create.foreground = !a.detach;
+	a.create.stays = a.detach || a.keep;
 	if (!a.detach) {
 		/* From the beginning: what comes while the VM boots reaches the workload. */
 		forwarded_signals(&set);
@@ -272,7 +274,7 @@ int cmd_run(struct globals *globals, int argc, char **argv, struct error *err)
 	ret = container_block_signals(&container, err);
 	if (ret == 0)
 		ret = container_create(&container, globals, &a.create, err);
-	if (ret == 0)
+	if (ret == 0 && !container.delegated)
 		ret = a.detach ? run_detached(&container, globals, &a, err)
 			       : run_foreground(&container, globals, &a, err);
 	console_close(&console);

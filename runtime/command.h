@@ -2,6 +2,9 @@
 #ifndef RUNTIME_COMMAND_H
 #define RUNTIME_COMMAND_H
 
+#include "runtime/cgroup.h"
+#include "runtime/settings.h"
+
 #include "common/error.h"
 
 #include <stdbool.h>
@@ -15,6 +18,8 @@ struct globals {
 	int log_fd; /* for the VMM to append to */
 	bool log_json;
 	bool debug;
+	enum cgroup_manager cgroup_manager;
+	struct settings settings;
 	uint64_t started_ns; /* CLOCK_MONOTONIC at main() */
 };
 

@@ -1,7 +1,10 @@
 #include "runtime/container.h"
+#include "runtime/delegate.h"
 #include "runtime/file.h"
+#include "runtime/hooks.h"
 #include "runtime/images.h"
 #include "runtime/seccomp_filter.h"
+#include "runtime/teardown.h"
 
 #include "common/cleanup.h"
 
@@ -74,10 +77,10 @@ static void describe(struct container *container)
 	state_set_phase(&container->state, "creating");
 }
 
-/* The kernel's command line from the annotation and, for the lab, from the environment. */
-static char *make_cmdline(const struct bundle *bundle)
+/* The kernel's command line from the settings and, for the lab, from the environment. */
+static char *make_cmdline(const struct settings *settings)
 {
-	const char *own = bundle_annotation(bundle, "io.bulkhead.kernel-cmdline");
+	const char *own = settings_text(settings, "kernel-cmdline");
 	const char *lab = getenv("BULKHEAD_CMDLINE");
 
 	return format("%s%s%s", own ? own : "", own && lab ? " " : "", lab ? lab : "");
@@ -86,12 +89,14 @@ static char *make_cmdline(const struct bundle *bundle)
 static int launch(struct container *container, const struct globals *globals,
 		  const struct images *images, int tty_fd, struct error *err)
 {
-	cleanup_free char *cmdline = make_cmdline(&container->bundle);
+	cleanup_free char *cmdline = make_cmdline(&globals->settings);
 	cleanup_fd int control_fd = listen_in(container->state.dir_fd, STATE_CONTROL_SOCKET, err);
 	cleanup_fd int vsock_fd = listen_in(container->state.dir_fd, STATE_VSOCK_SOCKET, err);
 	cleanup_fd int vmm_end = -1;
 	struct vmm_options options = {
 		.id = container->state.id,
+		.config = container->bundle.config,
+		.placement = &container->placement,
 		.size = &container->size,
 		.images = images,
 		.vsock_fd = vsock_fd,
@@ -116,7 +121,59 @@ static int launch(struct container *container, const struct globals *globals,
 	if (pid < 0)
 		return pid;
 	ret = state_set_process(&container->state, pid, err);
+	/* With systemd its folder is known only now. */
+	json_object_set_new(container->state.doc, "cgroup",
+			    cgroup_save(&container->placement.cgroup));
 	return ret < 0 ? ret : state_save(&container->state, err);
+}
+
+/* Where the VMM will be. What was made is in the state before anything can go wrong with it. */
+static int prepare_place(struct container *container, const struct globals *globals,
+			 struct error *err)
+{
+	const json_t *config = container->bundle.config;
+	int ret = placement_prepare(&container->placement, globals->cgroup_manager, config,
+				    container->state.id, err);
+
+	if (ret < 0)
+		return ret;
+	json_object_set_new(container->state.doc, "cgroup",
+			    cgroup_save(&container->placement.cgroup));
+	json_object_set(container->state.doc, "hooks", json_object_get(config, "hooks"));
+	return state_save(&container->state, err);
+}
+
+static int limit_memory(const struct container *container, struct error *err)
+{
+	return cgroup_set_memory(&container->placement.cgroup,
+				 json_at(container->bundle.config, "linux", "resources", NULL),
+				 vm_size_host_memory(&container->size), err);
+}
+
+/* CPU time and I/O are limited once the guest is up: start-up is not the workload's. */
+static int limit_rest(const struct container *container, struct error *err)
+{
+	const json_t *resources = json_at(container->bundle.config, "linux", "resources", NULL);
+	const struct cgroup *cgroup = &container->placement.cgroup;
+	int ret = cgroup_set_cpu(cgroup, resources, err);
+
+	if (ret == 0)
+		ret = cgroup_set_io(cgroup, resources, err);
+	return ret < 0 ? ret : cgroup_set_unified(cgroup, resources, err);
+}
+
+/* While the guest boots. The VMM's network namespace is all that a container has on the host. */
+static int run_create_hooks(const struct container *container, struct error *err)
+{
+	const struct state *state = &container->state;
+	int interrupt_fd = container->control.interrupt_fd;
+	int ret = hooks_run(state, "prestart", "creating", false, interrupt_fd, err);
+
+	if (ret == 0)
+		ret = hooks_run(state, "createRuntime", "creating", false, interrupt_fd, err);
+	if (ret == 0)
+		ret = hooks_run(state, "createContainer", "creating", true, interrupt_fd, err);
+	return ret;
 }
 
 /* The seccomp profile goes compiled; leaving its source out keeps the body far below its limit. */
@@ -142,8 +199,9 @@ static char *create_body(const struct container *container, bool scratch, json_t
 
 	if (scratch)
 		json_object_set_new(rootfs, "scratch", json_string("/dev/vdb"));
-	body = json_pack("{s:s, s:o, s:o, s:O}", "id", container->state.id, "config",
-			 agent_config(container), "rootfs", rootfs, "binds", container->binds.how);
+	body = json_pack("{s:s, s:s, s:o, s:o, s:O}", "id", container->state.id, "bundle",
+			 container->bundle.path, "config", agent_config(container), "rootfs",
+			 rootfs, "binds", container->binds.how);
 	if (seccomp)
 		json_object_set(body, "seccomp", seccomp);
 	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
@@ -238,9 +296,17 @@ static int make(struct container *container, const struct globals *globals,
 	if (ret == 0)
 		ret = prepare_terminal(container, options, &tty_fd, err);
 	if (ret == 0)
+		ret = prepare_place(container, globals, err);
+	if (ret == 0)
+		ret = limit_memory(container, err);
+	if (ret == 0)
 		ret = launch(container, globals, &images, tty_fd, err);
 	if (ret == 0)
+		ret = run_create_hooks(container, err);
+	if (ret == 0)
 		ret = send_create(container, images.scratch_fd >= 0, seccomp, err);
+	if (ret == 0)
+		ret = limit_rest(container, err);
 	if (ret == 0)
 		ret = write_pid_file(container, options->pid_file, err);
 	return ret;
@@ -273,15 +339,13 @@ static void explain_end(const struct container *container, int ret, struct error
 }
 
 /* All that can be found out before anything is made. */
-static int prepare(struct container *container, const struct create_options *options,
-		   json_t **seccomp, struct error *err)
+static int prepare(struct container *container, const struct globals *globals,
+		   const struct create_options *options, json_t **seccomp, struct error *err)
 {
-	int ret = state_check_id(options->id, err);
+	int ret = bundle_load(&container->bundle, err);
 
 	if (ret == 0)
-		ret = bundle_load(&container->bundle, options->bundle, err);
-	if (ret == 0)
-		ret = bundle_vm_size(&container->bundle, &container->size, err);
+		ret = vm_size_find(&container->size, &container->bundle, &globals->settings, err);
 	if (ret == 0)
 		ret = binds_prepare(&container->binds, &container->bundle, err);
 	if (ret == 0)
@@ -289,18 +353,18 @@ static int prepare(struct container *container, const struct create_options *opt
 	if (ret == 0)
 		ret = seccomp_filter_compile(container->bundle.config, seccomp, err);
 	if (ret == 0) {
-		vmm_find_files(&container->files);
+		vmm_find_files(&container->files, &globals->settings);
 		ret = vmm_files_check(&container->files, err);
 	}
 	container->config_ns = monotonic_ns();
 	return ret;
 }
 
-int container_create(struct container *container, const struct globals *globals,
+static int create_vm(struct container *container, const struct globals *globals,
 		     const struct create_options *options, struct error *err)
 {
 	json_t *seccomp = NULL;
-	int ret = prepare(container, options, &seccomp, err);
+	int ret = prepare(container, globals, options, &seccomp, err);
 
 	if (ret == 0)
 		ret = state_create(&container->state, globals->root, options->id, err);
@@ -315,6 +379,25 @@ int container_create(struct container *container, const struct globals *globals,
 	return ret;
 }
 
+int container_create(struct container *container, struct globals *globals,
+		     const struct create_options *options, struct error *err)
+{
+	const char *isolation;
+	int ret = state_check_id(options->id, err);
+
+	if (ret == 0)
+		ret = bundle_read(&container->bundle, options->bundle, err);
+	if (ret == 0)
+		ret = settings_annotate(&globals->settings, container->bundle.config, err);
+	if (ret < 0)
+		return ret;
+	isolation = settings_text(&globals->settings, "isolation");
+	container->delegated = isolation && !strcmp(isolation, "process");
+	if (container->delegated)
+		return delegate_create(globals, options->id, options->stays, err);
+	return create_vm(container, globals, options, err);
+}
+
 int container_start(struct container *container, struct error *err)
 {
 	int ret = control_request(&container->control, PROTO_START, NULL, 0, START_LIMIT, NULL,
@@ -323,7 +406,10 @@ int container_start(struct container *container, struct error *err)
 	if (ret < 0)
 		return ret;
 	state_set_phase(&container->state, "running");
-	return state_save(&container->state, err);
+	ret = state_save(&container->state, err);
+	if (ret == 0)
+		hooks_run_anyway(&container->state, "poststart", "running");
+	return ret;
 }
 
 int container_discard(struct container *container, struct error *err)
@@ -333,7 +419,7 @@ int container_discard(struct container *container, struct error *err)
 	control_close(&container->control);
 	if (container->state.pid > 0)
 		waitpid(container->state.pid, NULL, WNOHANG);
-	return ret < 0 ? ret : state_remove(&container->state, err);
+	return ret < 0 ? ret : teardown(&container->state, err);
 }
 
 void container_destroy(struct container *container)
@@ -343,5 +429,6 @@ void container_destroy(struct container *container)
 	binds_destroy(&container->binds);
 	bundle_destroy(&container->bundle);
 	vmm_files_destroy(&container->files);
+	placement_destroy(&container->placement);
 	state_destroy(&container->state);
 }

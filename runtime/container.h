@@ -8,6 +8,7 @@
 #include "runtime/console.h"
 #include "runtime/control_client.h"
 #include "runtime/options.h"
+#include "runtime/placement.h"
 #include "runtime/state.h"
 #include "runtime/vmm_process.h"
 
@@ -15,6 +16,7 @@
 struct create_options {
 	const char *id, *bundle, *pid_file, *console_socket;
 	bool foreground; /* the caller's streams serve a terminal too */
+	bool stays;	 /* after the command has returned */
 };
 
 extern const struct option_spec create_options[];
@@ -26,22 +28,26 @@ struct container {
 	struct vm_size size;
 	struct binds binds;
 	struct vmm_files files;
+	struct placement placement;
 	struct control control;	       /* the VMM's first client */
+	bool delegated;		       /* another runtime's: the command is done */
 	struct console *console;       /* the user's terminal, or NULL */
 	uint64_t config_ns, images_ns; /* when these were ready */
 };
 
-#define CONTAINER_INIT                                                              \
-	{                                                                           \
-		.state = STATE_INIT, .bundle = BUNDLE_INIT, .control = CONTROL_INIT \
+#define CONTAINER_INIT                                                               \
+	{                                                                            \
+		.state = STATE_INIT, .bundle = BUNDLE_INIT, .control = CONTROL_INIT, \
+		.placement = PLACEMENT_INIT                                          \
 	}
 
 /*
- * Everything up to a VM whose workload waits for start. On failure nothing is left: no process, no
+ * Everything up to a VM whose workload waits for start. With isolation=process the whole command
+ * is another runtime's, and its exit code is returned. On failure nothing is left: no process, no
  * state folder. The signals that would end the runtime must be blocked by the caller with
  * container_block_signals, so that they can be answered by cleaning up.
  */
-int container_create(struct container *container, const struct globals *globals,
+int container_create(struct container *container, struct globals *globals,
 		     const struct create_options *options, struct error *err);
 int container_start(struct container *container, struct error *err);
 

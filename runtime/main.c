@@ -1,5 +1,6 @@
 /* bulkhead: the OCI command line. Global options, the command table, and how errors are told. */
 #include "runtime/command.h"
+#include "runtime/delegate.h"
 #include "runtime/file.h"
 #include "runtime/options.h"
 
@@ -26,15 +27,25 @@ static const struct {
 	{"state", cmd_state},
 };
 
-enum { OPT_LOG = 256, OPT_LOG_FORMAT, OPT_DEBUG, OPT_SYSTEMD, OPT_MANAGER, OPT_ROOTLESS, OPT_ROOT };
+enum {
+	OPT_CONFIG = 256,
+	OPT_LOG,
+	OPT_LOG_FORMAT,
+	OPT_DEBUG,
+	OPT_SYSTEMD,
+	OPT_MANAGER,
+	OPT_ROOTLESS,
+	OPT_ROOT
+};
 
 static const struct option_spec options[] = {
 	{OPT_ROOT, "root", "DIR", "Where states are kept (" DEFAULT_ROOT ")"},
+	{OPT_CONFIG, "config", "FILE", "Settings (" SETTINGS_FILE ")"},
 	{OPT_LOG, "log", "FILE", "Append the log to FILE instead of stderr"},
 	{OPT_LOG_FORMAT, "log-format", "FORMAT", "text or json"},
 	{OPT_DEBUG, "debug", NULL, "Log more, start-up times among it"},
 	{'v', "version", NULL, "Print the version"},
-	{OPT_SYSTEMD, "systemd-cgroup", NULL, "Accepted for runc's sake"},
+	{OPT_SYSTEMD, "systemd-cgroup", NULL, "The same as --cgroup-manager systemd"},
 	{OPT_MANAGER, "cgroup-manager", "NAME", "cgroupfs, systemd or disabled"},
 	{OPT_ROOTLESS, "rootless", "WHEN", "true, false or auto: accepted for runc's sake"},
 	{0},
@@ -60,7 +71,8 @@ static const struct command_line command_line = {
 };
 
 struct arguments {
-	const char *root, *log;
+	const char *root, *log, *config;
+	enum cgroup_manager manager;
 	bool json, debug;
 };
 
@@ -83,16 +95,29 @@ static int one_of(const char *option, const char *word, const char *const *words
 	return error_say(err, EINVAL, "%s: \"%s\" is not one of %s", option, word, list);
 }
 
+static int take_manager(struct arguments *a, const char *value, struct error *err)
+{
+	/* In the order of enum cgroup_manager. */
+	static const char *const managers[] = {"cgroupfs", "systemd", "disabled", NULL};
+
+	for (int i = 0; managers[i]; i++)
+		if (!strcmp(value, managers[i]))
+			a->manager = (enum cgroup_manager)i;
+	return one_of("--cgroup-manager", value, managers, err);
+}
+
 static int take(void *input, int key, char *value, struct error *err)
 {
 	static const char *const formats[] = {"text", "json", NULL};
-	static const char *const managers[] = {"cgroupfs", "systemd", "disabled", NULL};
 	static const char *const whens[] = {"true", "false", "auto", NULL};
 	struct arguments *a = input;
 
 	switch (key) {
 	case OPT_ROOT:
 		a->root = value;
+		return 0;
+	case OPT_CONFIG:
+		a->config = value;
 		return 0;
 	case OPT_LOG:
 		a->log = value;
@@ -104,13 +129,14 @@ static int take(void *input, int key, char *value, struct error *err)
 		a->debug = true;
 		return 0;
 	case OPT_MANAGER:
-		return one_of("--cgroup-manager", value, managers, err);
+		return take_manager(a, value, err);
 	case OPT_ROOTLESS:
 		return one_of("--rootless", value, whens, err);
 	case 'v':
 		print_version();
 		return 0;
 	default: /* OPT_SYSTEMD */
+		a->manager = CGROUP_SYSTEMD;
 		return 0;
 	}
 }
@@ -145,6 +171,7 @@ static int open_log(struct globals *globals, const struct arguments *a, struct e
 	globals->log_fd = STDERR_FILENO;
 	globals->log_json = a->json;
 	globals->debug = a->debug;
+	globals->cgroup_manager = a->manager;
 	if (a->log) {
 		int fd = open(a->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 
@@ -154,6 +181,17 @@ static int open_log(struct globals *globals, const struct arguments *a, struct e
 	}
 	log_open(globals->log_fd, a->json, a->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	return 0;
+}
+
+static int load_settings(struct globals *globals, const struct arguments *a, struct error *err)
+{
+	int ret = settings_load(&globals->settings, a->config, err);
+
+	if (ret == 0 && !globals->debug && settings_true(&globals->settings, "debug")) {
+		globals->debug = true;
+		log_open(globals->log_fd, a->json, LOG_LEVEL_DEBUG);
+	}
+	return ret;
 }
 
 /* The folder is made with the first container. The VMM gets its path, and works elsewhere. */
@@ -185,6 +223,7 @@ static int run_command(struct globals *globals, const struct arguments *a, int a
 		ret = name_root(globals, a->root, err);
 		if (ret < 0)
 			return ret;
+		delegate_remember(globals, argc, argv);
 		snprintf(title, sizeof(title), "bulkhead %s", name);
 		argv[0] = title;
 		return commands[i].run(globals, argc, argv, err);
@@ -211,8 +250,12 @@ int main(int argc, char **argv)
 	open_standard_streams();
 	argv[0] = title;
 	at = ret = options_parse(&command_line, argc, argv, take, &a, &err);
-	if (ret >= 0)
+	if (ret >= 0) {
+		/* The log first: it is told about settings that are wrong. */
 		ret = open_log(&globals, &a, &err);
+		if (ret == 0)
+			ret = load_settings(&globals, &a, &err);
+	}
 	if (ret == 0)
 		ret = run_command(&globals, &a, argc - at, argv + at, &err);
 	if (ret < 0) {
@@ -222,5 +265,6 @@ int main(int argc, char **argv)
 		ret = 1;
 	}
 	free(globals.root);
+	settings_destroy(&globals.settings);
 	return ret;
 }

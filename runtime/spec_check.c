@@ -2,6 +2,7 @@
  */
 #include "runtime/spec_check.h"
 #include "runtime/bundle.h"
+#include "runtime/hooks.h"
 
 #include "common/cleanup.h"
 
@@ -82,6 +83,13 @@ static const struct rule {
 	{"mounts[].options[]", STRING, 0},
 	{"hooks", OBJECT, 0},
 	{"hooks{}", ARRAY, 0},
+	{"hooks{}[]", OBJECT, 0},
+	{"hooks{}[].path", STRING, REQUIRED},
+	{"hooks{}[].args", ARRAY, 0},
+	{"hooks{}[].args[]", STRING, 0},
+	{"hooks{}[].env", ARRAY, 0},
+	{"hooks{}[].env[]", STRING, 0},
+	{"hooks{}[].timeout", INT, 0},
 	{"linux", OBJECT, 0},
 	{"linux.namespaces", ARRAY, 0},
 	{"linux.namespaces[]", OBJECT, 0},
@@ -331,19 +339,6 @@ static int check_namespaces(json_t *config, struct error *err)
 	return 0;
 }
 
-static int check_hooks(json_t *config, struct error *err)
-{
-	const char *name;
-	json_t *list;
-
-	json_object_foreach (json_object_get(config, "hooks"), name, list) {
-		if (json_array_size(list) > 0)
-			return error_say(err, ENOTSUP, "hooks.%s: hooks are not supported yet",
-					 name);
-	}
-	return 0;
-}
-
 static int check_linux(json_t *config, struct error *err)
 {
 	json_t *linux_ = json_object_get(config, "linux");
@@ -365,7 +360,7 @@ int spec_check(json_t *config, struct error *err)
 {
 	static int (*const checks[])(json_t *, struct error *) = {
 		check_types,	  check_version, check_process, check_mounts,
-		check_namespaces, check_hooks,	 check_linux,
+		check_namespaces, hooks_check,	 check_linux,
 	};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {

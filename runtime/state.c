@@ -1,6 +1,7 @@
 #include "runtime/state.h"
 #include "runtime/command.h"
 #include "runtime/control_client.h"
+#include "runtime/delegate.h"
 #include "runtime/file.h"
 
 #include "common/cleanup.h"
@@ -164,16 +165,23 @@ int state_open_folder(struct state *state, const char *root, const char *id, str
 		ret = open_folder(state, err);
 	if (ret == 0)
 		load(state, &ignored);
-	return ret;
+	return ret < 0 ? ret : delegate_command(state, err);
 }
 
-int state_open(struct state *state, const char *root, const char *id, struct error *err)
+int state_peek(struct state *state, const char *root, const char *id, struct error *err)
 {
 	int ret = open_root(state, root, id, err);
 
 	if (ret == 0)
 		ret = open_folder(state, err);
 	return ret < 0 ? ret : load(state, err);
+}
+
+int state_open(struct state *state, const char *root, const char *id, struct error *err)
+{
+	int ret = state_peek(state, root, id, err);
+
+	return ret < 0 ? ret : delegate_command(state, err);
 }
 
 int state_lock(struct state *state, struct error *err)
@@ -383,8 +391,13 @@ const char *state_status(struct state *state)
 json_t *state_describe(struct state *state)
 {
 	static const char *const copied[] = {"bundle", "rootfs", "created", "owner", "annotations"};
-	const char *status = state_status(state);
-	json_t *out = json_object();
+	json_t *out = delegate_describe(state);
+	const char *status;
+
+	if (out)
+		return out;
+	status = state_status(state);
+	out = json_object();
 
 	json_object_set(out, "ociVersion", json_object_get(state->doc, "ociVersion"));
 	json_object_set_new(out, "id", json_string(state->id));

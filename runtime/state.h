@@ -30,8 +30,15 @@ int state_check_id(const char *id, struct error *err);
 /* Makes the folder and locks it. Fails when the id is taken. */
 int state_create(struct state *state, const char *root, const char *id, struct error *err);
 
-/* Opens and reads an existing state; -ENOENT with runc's message when there is none. */
+/*
+ * Opens and reads an existing state for a command on it: one of another runtime's containers is
+ * handed over to that (delegate.h);
+ * -ENOENT with runc's message when there is none.
+ */
 int state_open(struct state *state, const char *root, const char *id, struct error *err);
+
+/* The same where a container of another runtime (delegate.h) is not handed over to that. */
+int state_peek(struct state *state, const char *root, const char *id, struct error *err);
 
 /* The same for a folder that may lack state.json, because its creator was killed. */
 int state_open_folder(struct state *state, const char *root, const char *id, struct error *err);

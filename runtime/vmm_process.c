@@ -7,17 +7,20 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define ARGV_MAX 64
 #define FDS_MAX	 16
 
-static char *find_file(const char *variable, const char *beside, const char *installed)
+static char *find_file(const char *variable, const char *set, const char *beside,
+		       const char *installed)
 {
 	const char *override = getenv(variable);
 	char self[PATH_MAX];
@@ -26,6 +29,8 @@ static char *find_file(const char *variable, const char *beside, const char *ins
 
 	if (override && *override)
 		return access(override, R_OK) == 0 ? realpath(override, NULL) : NULL;
+	if (set)
+		return strdup(set);
 	if (len < 0)
 		return NULL;
 	self[len] = '\0';
@@ -41,12 +46,14 @@ static char *find_file(const char *variable, const char *beside, const char *ins
 	return NULL;
 }
 
-void vmm_find_files(struct vmm_files *files)
+void vmm_find_files(struct vmm_files *files, const struct settings *settings)
 {
-	files->vmm = find_file("BULKHEAD_VMM", "bulkhead-vmm", "bulkhead-vmm");
-	files->kernel = find_file("BULKHEAD_KERNEL", "guest/vmlinux", "vmlinux");
-	files->initramfs = find_file("BULKHEAD_INITRAMFS", "guest/initramfs.cpio",
-				     "initramfs.cpio");
+	files->vmm = find_file("BULKHEAD_VMM", settings_text(settings, "vmm"), "bulkhead-vmm",
+			       "bulkhead-vmm");
+	files->kernel = find_file("BULKHEAD_KERNEL", settings_text(settings, "kernel"),
+				  "guest/vmlinux", "vmlinux");
+	files->initramfs = find_file("BULKHEAD_INITRAMFS", settings_text(settings, "initramfs"),
+				     "guest/initramfs.cpio", "initramfs.cpio");
 }
 
 void vmm_files_destroy(struct vmm_files *files)
@@ -164,52 +171,138 @@ static int enter_session(int tty_fd)
 	return 0;
 }
 
-/* Between fork and exec: whatever fails is told through status_fd as an errno. */
-static void __attribute__((noreturn))
-child(const struct command_line *line, int tty_fd, int status_fd)
+/* What a child that could not become the VMM says. The step is a text that both have. */
+struct failure {
+	const char *step;
+	int code;
+};
+
+struct birth {
+	const struct command_line *line;
+	struct placement *placement;
+	int tty_fd;
+	int status_fd; /* takes a struct failure */
+	int hold_fd;   /* gives a byte when the child may go on; -1: at once */
+	int go_fd;     /* its other end, the parent's */
+	bool in_cgroup;
+};
+
+static int wait_for_scope(const struct birth *birth)
+{
+	char byte;
+
+	if (birth->hold_fd >= 0)
+		close(birth->go_fd);
+	return birth->hold_fd < 0 || read(birth->hold_fd, &byte, 1) == 1 ? 0 : -1;
+}
+
+/* Between fork and exec. */
+static void __attribute__((noreturn)) child(const struct birth *birth)
 {
 	/* An empty environment: the engine's may hold secrets. */
 	char *environment[] = {NULL};
 	ssize_t ignored __attribute__((unused));
-	int code;
+	struct failure failure = {0};
 
 	reset_signals();
-	if (enter_session(tty_fd) < 0 || chdir("/") < 0 ||
-	    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+	if (wait_for_scope(birth) < 0)
+		_exit(127);
+	failure.code = -placement_enter(birth->placement, birth->in_cgroup, &failure.step);
+	if (failure.code)
 		goto failed;
-	for (int i = 0; i < line->fd_count; i++)
-		if (fcntl(line->fds[i], F_SETFD, 0) < 0)
-			goto failed;
-	execve(line->argv[0], line->argv, environment);
+	if (enter_session(birth->tty_fd) < 0 || chdir("/") < 0 ||
+	    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+		goto failed_errno;
+	for (int i = 0; i < birth->line->fd_count; i++)
+		if (fcntl(birth->line->fds[i], F_SETFD, 0) < 0)
+			goto failed_errno;
+	execve(birth->line->argv[0], birth->line->argv, environment);
+failed_errno:
+	failure.code = errno;
 failed:
-	code = errno;
-	ignored = write(status_fd, &code, sizeof(code));
+	ignored = write(birth->status_fd, &failure, sizeof(failure));
 	_exit(127);
 }
 
-static pid_t spawn(const struct command_line *line, int tty_fd, struct error *err)
+/* Into the group from its first instruction on: moving a process later costs a grace period. */
+static pid_t clone_into_group(int cgroup_fd)
 {
-	cleanup_fd int status_fd = -1;
-	int ends[2], code = 0;
-	ssize_t n;
+	struct clone_args args = {
+		.flags = CLONE_INTO_CGROUP,
+		.exit_signal = SIGCHLD,
+		.cgroup = (uint64_t)cgroup_fd,
+	};
+
+	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+static pid_t give_birth(struct birth *birth)
+{
+	int cgroup_fd = cgroup_clone_fd(&birth->placement->cgroup);
 	pid_t pid;
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return error_set(err, errno, "start %s", line->argv[0]);
-	status_fd = ends[0];
-	pid = fork();
+	birth->in_cgroup = cgroup_fd >= 0;
+	pid = birth->in_cgroup ? clone_into_group(cgroup_fd) : fork();
+	/* Before Linux 5.7, or under an engine's seccomp filter. */
+	if (pid < 0 && birth->in_cgroup && (errno == ENOSYS || errno == EINVAL || errno == EPERM)) {
+		birth->in_cgroup = false;
+		pid = fork();
+	}
 	if (pid == 0)
-		child(line, tty_fd, ends[1]);
-	close(ends[1]);
-	if (pid < 0)
-		return error_set(err, errno, "start %s", line->argv[0]);
+		child(birth);
+	return pid;
+}
+
+static int read_failure(int fd, const char *path, struct error *err)
+{
+	struct failure failure = {0};
+	ssize_t n;
+
 	do
-		n = read(status_fd, &code, sizeof(code));
+		n = read(fd, &failure, sizeof(failure));
 	while (n < 0 && errno == EINTR);
 	if (n == 0)
+		return 0;
+	if (n == sizeof(failure) && failure.step)
+		return error_set(err, failure.code, "%s", failure.step);
+	return error_set(err, n == sizeof(failure) ? failure.code : EIO, "start %s", path);
+}
+
+static pid_t spawn(struct birth *birth, const struct vmm_options *options, struct error *err)
+{
+	const char *path = birth->line->argv[0];
+	bool scope = birth->placement->manager == CGROUP_SYSTEMD;
+	cleanup_fd int status_fd = -1, go_fd = -1;
+	int status[2], hold[2] = {-1, -1}, ret = 0;
+	pid_t pid;
+
+	if (pipe2(status, O_CLOEXEC) < 0)
+		return error_set(err, errno, "start %s", path);
+	status_fd = status[0];
+	birth->status_fd = status[1];
+	if (scope && pipe2(hold, O_CLOEXEC) < 0)
+		ret = error_set(err, errno, "start %s", path);
+	birth->hold_fd = hold[0];
+	go_fd = birth->go_fd = hold[1];
+	pid = ret == 0 ? give_birth(birth) : -1;
+	if (pid < 0 && ret == 0)
+		ret = error_set(err, errno, "start %s", path);
+	close(status[1]);
+	close_fd(&hold[0]);
+	if (ret == 0 && scope)
+		ret = cgroup_make_scope(&birth->placement->cgroup, options->config, options->id,
+					pid, err);
+	if (ret == 0 && scope && write(go_fd, "", 1) != 1)
+		ret = error_set(err, errno, "start %s", path);
+	/* Without its byte the child ends. */
+	close_fd(&go_fd);
+	if (ret == 0)
+		ret = read_failure(status_fd, path, err);
+	if (ret == 0)
 		return pid;
-	waitpid(pid, NULL, 0);
-	return error_set(err, n == sizeof(code) ? code : EIO, "start %s", line->argv[0]);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	return ret;
 }
 
 /* Tells about the first file that was not found. */
@@ -270,11 +363,16 @@ int vmm_files_check(const struct vmm_files *files, struct error *err)
 pid_t vmm_start(const struct vmm_files *files, const struct vmm_options *options, struct error *err)
 {
 	struct command_line line = {0};
+	struct birth birth = {
+		.line = &line,
+		.placement = options->placement,
+		.tty_fd = options->tty_fd,
+		.hold_fd = -1,
+	};
 	pid_t pid;
 
 	build_command_line(&line, files, options);
-	pid = line.failed ? error_set(err, ENOMEM, "start the VMM")
-			  : spawn(&line, options->tty_fd, err);
+	pid = line.failed ? error_set(err, ENOMEM, "start the VMM") : spawn(&birth, options, err);
 	for (int i = 0; i < line.argc; i++)
 		free(line.argv[i]);
 	return pid;

@@ -3,8 +3,9 @@
 #define RUNTIME_VMM_PROCESS_H
 
 #include "common/error.h"
-#include "runtime/bundle.h"
 #include "runtime/images.h"
+#include "runtime/placement.h"
+#include "runtime/vm_size.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -14,10 +15,10 @@ struct vmm_files {
 };
 
 /*
- * Each beside the runtime's own binary (build/), in PREFIX/libexec/bulkhead or PREFIX/lib/bulkhead,
- * or where BULKHEAD_VMM, BULKHEAD_KERNEL and BULKHEAD_INITRAMFS say.
+ * Each where BULKHEAD_VMM, BULKHEAD_KERNEL and BULKHEAD_INITRAMFS say, where the settings say,
+ * beside the runtime's own binary (build/), or in PREFIX/libexec/bulkhead or PREFIX/lib/bulkhead.
  */
-void vmm_find_files(struct vmm_files *files);
+void vmm_find_files(struct vmm_files *files, const struct settings *settings);
 /* Whether the beginning of the file is what it should be. Returns 0, or a negative errno and why.
  */
 int vmm_check_kernel(const char *path, struct error *err);
@@ -30,8 +31,10 @@ void vmm_files_destroy(struct vmm_files *files);
 
 struct vmm_options {
 	const char *id;
+	const json_t *config;
 	const struct vm_size *size;
 	const struct images *images;
+	struct placement *placement;
 	int vsock_fd, control_fd, parent_fd;
 	int tty_fd; /* becomes the VMM's controlling terminal and standard streams; -1: none */
 	int log_fd; /* STDERR_FILENO: the VMM's own default */
@@ -41,8 +44,8 @@ struct vmm_options {
 };
 
 /*
- * Starts the VMM as a direct child in a session of its own, with exactly the descriptors named
- * above and 0, 1 and 2. Returns its pid or a negative errno.
+ * Starts the VMM as a direct child in a session of its own, in its place, with exactly the
+ * descriptors named above and 0, 1 and 2. Returns its pid or a negative errno.
  */
 pid_t vmm_start(const struct vmm_files *files, const struct vmm_options *options,
 		struct error *err);

@@ -191,7 +191,12 @@ make_initramfs() {
 		'.mounts[2].options = "ro"' 'mounts[2].options: must be an array, is a string' \
 		'.linux.namespaces[0].type = 5' 'linux.namespaces[0].type: must be a string, is an integer' \
 		'.linux.namespaces[0].path = "/proc/1/ns/pid"' 'linux.namespaces[0].path: a container in a VM cannot' \
-		'.hooks.prestart = [{"path": "/bin/true"}]' 'hooks.prestart: hooks are not supported yet' \
+		'.hooks.prestart = [{"path": "true"}]' 'hooks.prestart[0].path: must be an absolute path' \
+		'.hooks.poststop = [{"path": "/x", "timeout": 0}]' 'hooks.poststop[0].timeout: must be greater than zero' \
+		'.hooks.late = []' 'hooks.late: there is no such kind of hook' \
+		'.linux.cgroupsPath = "/"' 'linux.cgroupsPath: \"/\" is the root of the hierarchy' \
+		'.linux.namespaces[1].path = "/proc/self/ns/uts"' '/proc/self/ns/uts is not a network namespace' \
+		'.linux.resources.cpu.cpus = "0-"' 'linux.resources.cpu.cpus: \"0-\" is not a list of CPUs' \
 		'.linux.seccomp = {"defaultAction": "SCMP_ACT_WISH"}' 'SCMP_ACT_WISH' \
 		'.annotations = {"x": 1}' 'annotations.x: must be a string, is an integer'
 	nothing_left

@@ -1,0 +1,132 @@
+#include "runtime/vm_size.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_MIB    256
+#define CPU_NUMBER_MAX 8192
+#define PERIOD_DEFAULT 100000 /* the kernel's, in microseconds */
+
+/*
+ * The guest's own share: its kernel's image and data, the agent, and 64 bytes for each page of 4096
+ * (twice, for page tables and slabs).
+ */
+#define GUEST_OWN_MIB	  40
+#define GUEST_OWN_DIVISOR 32
+
+/* The VMM's: its own memory, its threads, KVM's page tables for the guest's memory, virtiofsd's. */
+#define VMM_OWN_MIB	64
+#define VMM_OWN_DIVISOR 32
+
+static uint32_t host_memory_mib(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES);
+	long page = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && page > 0 ? (uint32_t)(((uint64_t)pages * (uint64_t)page) >> 20)
+				     : SETTINGS_MAX_MIB;
+}
+
+static int size_memory(const struct bundle *bundle, const struct settings *settings, uint32_t *mib,
+		       struct error *err)
+{
+	json_int_t limit = json_integer_value(
+		json_at(bundle->config, "linux", "resources", "memory", "limit", NULL));
+	uint32_t host = host_memory_mib();
+
+	*mib = settings_annotated_number(settings, "memory");
+	if (*mib > host)
+		return error_say(err, EINVAL,
+				 "annotation io.bulkhead.memory: this host has only %u MiB", host);
+	if (*mib)
+		return 0;
+	*mib = settings_number(settings, "memory");
+	if (!*mib)
+		*mib = DEFAULT_MIB;
+	if (limit <= 0)
+		return 0;
+	limit = limit / (1 << 20) + (limit % (1 << 20) != 0);
+	if (limit < host)
+		limit += GUEST_OWN_MIB + limit / GUEST_OWN_DIVISOR;
+	if (limit > host)
+		limit = host;
+	*mib = limit < SETTINGS_MIN_MIB ? SETTINGS_MIN_MIB : (uint32_t)limit;
+	return 0;
+}
+
+uint64_t vm_size_host_memory(const struct vm_size *size)
+{
+	return ((uint64_t)size->memory_mib + VMM_OWN_MIB + size->memory_mib / VMM_OWN_DIVISOR)
+	       << 20;
+}
+
+int cpu_list_count(const char *list)
+{
+	int count = 0;
+
+	while (*list) {
+		char *end;
+		long first, last;
+
+		first = last = strtol(list, &end, 10);
+		if (end == list || first < 0)
+			return -EINVAL;
+		if (*end == '-') {
+			list = end + 1;
+			last = strtol(list, &end, 10);
+			if (end == list)
+				return -EINVAL;
+		}
+		if (last < first || last > CPU_NUMBER_MAX || (*end && *end != ','))
+			return -EINVAL;
+		count += (int)(last - first + 1);
+		list = end + (*end == ',');
+	}
+	return count;
+}
+
+/* The smaller of what the quota gives, rounded up, and of the CPUs it may run on. */
+static int size_vcpus(const struct bundle *bundle, const struct settings *settings, uint32_t *vcpus,
+		      struct error *err)
+{
+	json_t *cpu = json_at(bundle->config, "linux", "resources", "cpu", NULL);
+	const char *list = json_string_value(json_object_get(cpu, "cpus"));
+	json_int_t quota = json_integer_value(json_object_get(cpu, "quota"));
+	json_int_t period = json_integer_value(json_object_get(cpu, "period"));
+	json_int_t count = 0, online = sysconf(_SC_NPROCESSORS_ONLN);
+	int listed = list ? cpu_list_count(list) : 0;
+
+	if (listed < 0)
+		return error_say(err, EINVAL,
+				 "linux.resources.cpu.cpus: \"%s\" is not a list of CPUs", list);
+	*vcpus = settings_annotated_number(settings, "vcpus");
+	if (*vcpus)
+		return 0;
+	if (period <= 0)
+		period = PERIOD_DEFAULT;
+	if (quota > 0)
+		count = quota / period + (quota % period != 0);
+	if (listed > 0 && (!count || listed < count))
+		count = listed;
+	if (!count)
+		count = settings_number(settings, "vcpus");
+	if (count > online)
+		count = online;
+	if (count > SETTINGS_MAX_VCPUS)
+		count = SETTINGS_MAX_VCPUS;
+	*vcpus = count < 1 ? 1 : (uint32_t)count;
+	return 0;
+}
+
+int vm_size_find(struct vm_size *size, const struct bundle *bundle, const struct settings *settings,
+		 struct error *err)
+{
+	int ret = size_memory(bundle, settings, &size->memory_mib, err);
+
+	if (ret == 0)
+		ret = size_vcpus(bundle, settings, &size->vcpus, err);
+	size->agent_timeout_ms = settings_number(settings, "agent-timeout");
+	return ret;
+}

@@ -1,0 +1,28 @@
+/*
+ * How large the VM of a container is, from linux.resources and annotations.
+ *
+ * A memory limit is the workload's: it holds inside the guest, which gets that much and what its
+ * kernel needs beside it. The limit on the host is for the whole VMM: the guest's memory and the
+ * VMM's own overhead, so that the workload always meets its limit first, and inside.
+ */
+#ifndef RUNTIME_VM_SIZE_H
+#define RUNTIME_VM_SIZE_H
+
+#include "runtime/bundle.h"
+#include "runtime/settings.h"
+
+struct vm_size {
+	uint32_t memory_mib, vcpus;
+	uint32_t agent_timeout_ms; /* 0: the VMM's own default */
+};
+
+int vm_size_find(struct vm_size *size, const struct bundle *bundle, const struct settings *settings,
+		 struct error *err);
+
+/* What the VMM's group on the host may use, in bytes. */
+uint64_t vm_size_host_memory(const struct vm_size *size);
+
+/* How many CPUs a list as of cpuset.cpus names ("0-2,7" has 4), or -EINVAL. */
+int cpu_list_count(const char *list);
+
+#endif
