@@ -160,6 +160,8 @@ static int find_capacity(struct blk *blk, int fd, struct error *err)
 	struct stat st;
 	uint64_t len;
 
+	if (fd < 0) /* requests end with an error, as any outside of the capacity does */
+		return 0;
 	if (fstat(fd, &st) < 0)
 		return error_set(err, errno, "%s: stat", blk->dev.name);
 	len = (uint64_t)st.st_size;

@@ -14,7 +14,7 @@
 struct blk;
 
 struct blk_options {
-	int fd;		    /* taken over on success */
+	int fd;		    /* taken over on success; -1: an empty drive, capacity 0 */
 	bool read_only;	    /* offered as VIRTIO_BLK_F_RO; writes fail with IOERR */
 	const char *serial; /* up to BLK_SERIAL_LEN bytes */
 	const char *name;   /* for messages; must outlive the device */

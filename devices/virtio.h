@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/records.h"
 #include "devices/guest_memory.h"
 #include "devices/virtqueue.h"
 
@@ -56,6 +57,18 @@ struct virtio_device_ops {
 	 * loop which the queues are watched on, so that they can be taken off it.
 	 */
 	void (*stop)(struct virtio_device *dev);
+	/*
+	 * Optional: for what a device has to remember beyond its queues and negotiated features,
+	 * which the transport saves. The guest is stopped, the loop has nothing pending. save
+	 * appends records (devices/virtio_state.h) under the number of the device's slot, or fails
+	 * when it is busy with something that cannot be taken along. load comes before activate,
+	 * which follows if the driver had come so far; what stands in records may be wrong in every
+	 * way. Back ends are the new process's own: disks, sockets and taps are attached as ever.
+	 */
+	int (*save)(struct virtio_device *dev, struct records *out, uint32_t number,
+		    struct error *err);
+	int (*load)(struct virtio_device *dev, const struct records *in, uint32_t number,
+		    struct error *err);
 };
 
 struct virtio_device {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "devices/virtio_state.h"
 
 #define MMIO_MAGIC     0x74726976u /* "virt" */
 #define MMIO_VERSION   2u
@@ -362,4 +363,100 @@ void virtio_mmio_write(struct virtio_mmio *mmio, uint32_t offset, uint64_t value
 	else if (dev->ops->config_write)
 		dev->ops->config_write(dev, offset - VIRTIO_MMIO_CONFIG, &value, len);
 	pthread_mutex_unlock(&dev->lock);
+}
+
+/* --- saving and loading --- */
+
+struct saved_transport {
+	uint32_t device_id;
+	uint32_t queue_count;
+	uint32_t interrupt_status;
+	uint32_t reserved;
+	uint64_t negotiated;
+	struct virtio_mmio_state registers;
+	struct virtqueue_state queues[VIRTIO_QUEUES_MAX];
+};
+
+int virtio_mmio_save(struct virtio_mmio *mmio, struct records *out, uint32_t number,
+		     struct error *err)
+{
+	struct virtio_device *dev = mmio->dev;
+	struct saved_transport saved;
+	int ret = 0;
+
+	memset(&saved, 0, sizeof(saved));
+	pthread_mutex_lock(&dev->lock);
+	saved.device_id = dev->id;
+	saved.queue_count = dev->queue_count;
+	saved.interrupt_status = atomic_load(&mmio->interrupt_status);
+	saved.negotiated = dev->negotiated;
+	saved.registers = mmio->state;
+	for (unsigned int i = 0; i < dev->queue_count; i++)
+		saved.queues[i] = dev->queues[i].state;
+	records_put(out, VIRTIO_STATE_TRANSPORT, number, &saved, sizeof(saved));
+	if (dev->broken)
+		ret = error_say(err, EIO, "%s: the guest has broken it", dev->name);
+	else if (dev->ops->save)
+		ret = dev->ops->save(dev, out, number, err);
+	pthread_mutex_unlock(&dev->lock);
+	return ret;
+}
+
+static int load_queues(struct virtio_device *dev, const struct saved_transport *saved)
+{
+	for (unsigned int i = 0; i < dev->queue_count; i++) {
+		struct virtqueue *vq = &dev->queues[i];
+		bool ready = saved->queues[i].ready;
+
+		if (saved->queues[i].size > vq->max_size)
+			return -EPROTO;
+		vq->state = saved->queues[i];
+		vq->state.ready = false;
+		if (ready && virtqueue_enable(vq) < 0)
+			return -EPROTO;
+	}
+	return 0;
+}
+
+static int load_transport(struct virtio_mmio *mmio, const struct saved_transport *saved)
+{
+	const uint32_t running = VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
+	struct virtio_device *dev = mmio->dev;
+	uint32_t status = saved->registers.status;
+
+	if (saved->device_id != dev->id || saved->queue_count != dev->queue_count ||
+	    (status & VIRTIO_CONFIG_S_NEEDS_RESET) || (saved->negotiated & ~dev->features))
+		return -EPROTO;
+	if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && (status & running) != running)
+		return -EPROTO;
+	if ((status & VIRTIO_CONFIG_S_FEATURES_OK) &&
+	    !(saved->negotiated & 1ull << VIRTIO_F_VERSION_1))
+		return -EPROTO;
+	mmio->state = saved->registers;
+	dev->negotiated = saved->negotiated;
+	return load_queues(dev, saved);
+}
+
+int virtio_mmio_load(struct virtio_mmio *mmio, const struct records *in, uint32_t number,
+		     struct error *err)
+{
+	struct virtio_device *dev = mmio->dev;
+	struct saved_transport saved;
+	int ret = records_get(in, VIRTIO_STATE_TRANSPORT, number, &saved, sizeof(saved));
+
+	pthread_mutex_lock(&dev->lock);
+	if (ret == 0)
+		ret = load_transport(mmio, &saved);
+	if (ret < 0)
+		error_say(err, -ret, "%s: the saved state does not fit", dev->name);
+	if (ret == 0 && dev->ops->load)
+		ret = dev->ops->load(dev, in, number, err);
+	if (ret == 0 && (mmio->state.status & VIRTIO_CONFIG_S_DRIVER_OK))
+		activate(mmio);
+	pthread_mutex_unlock(&dev->lock);
+	/* The edge of an interrupt that was not taken yet may have been lost; one more is harmless.
+	 */
+	if (ret == 0 && saved.interrupt_status)
+		raise_interrupt(mmio, saved.interrupt_status);
+	return ret;
 }

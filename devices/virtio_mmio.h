@@ -53,6 +53,16 @@ int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct
 void virtio_mmio_destroy(struct virtio_mmio *mmio);
 
 /*
+ * The whole device as records under number: registers, queues, and what the device itself has to
+ * say. No vCPU runs. load expects a device fresh from virtio_mmio_init and puts it where the saved
+ * one was, running if that was; everything is checked as if the guest had written it.
+ */
+int virtio_mmio_save(struct virtio_mmio *mmio, struct records *out, uint32_t number,
+		     struct error *err);
+int virtio_mmio_load(struct virtio_mmio *mmio, const struct records *in, uint32_t number,
+		     struct error *err);
+
+/*
  * A register access by the guest: offset below VIRTIO_MMIO_SIZE, len 1, 2, 4 or 8. Config space
  * takes every width, the registers take 4 only; anything else reads as zero and is ignored when
  * written (4.2.2.2). Callable from any vCPU thread.

@@ -310,6 +310,8 @@ static const struct virtio_device_ops vsock_ops = {
 	.config_read = vsock_config_read,
 	.reset = vsock_reset,
 	.queue_kicked = vsock_kicked,
+	.save = vsock_save,
+	.load = vsock_load,
 };
 
 static void vsock_setup(struct vsock *vsock, const struct vsock_options *options,

@@ -180,6 +180,15 @@ void connection_detach(struct vsock_connection *c);
 void connection_kill(struct vsock_connection *c, bool rst);
 void connection_free(struct vsock_connection *c);
 
+/* vsock_state.c */
+
+/* Connections that can be saved. The agent's own, and the streams of its processes. */
+#define VSOCK_SAVED_MAX 64
+
+int vsock_save(struct virtio_device *dev, struct records *out, uint32_t number, struct error *err);
+int vsock_load(struct virtio_device *dev, const struct records *in, uint32_t number,
+	       struct error *err);
+
 /* vsock_hybrid.c */
 int hybrid_listen(struct vsock *vsock, int fd, struct error *err);
 void hybrid_stop(struct vsock *vsock);

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "guest-agent/agent.h"
 #include "guest-agent/cgroup.h"
+#include "guest-agent/identity.h"
 #include "guest-agent/spec.h"
 
 /* The host is gone, and with it everybody who could want this VM. */
@@ -161,6 +162,19 @@ static int on_shutdown(struct agent *agent, const struct proto_frame *frame, str
 	agent_power_off();
 }
 
+static int on_resumed(struct agent *agent, const struct proto_frame *frame, struct error *err)
+{
+	struct proto_resumed body;
+	int ret;
+
+	(void)agent;
+	if (proto_decode_resumed(frame, &body) < 0)
+		return error_say(err, EPROTO, "RESUMED: malformed");
+	ret = identity_renew(&body, err);
+	explicit_bzero(&body, sizeof(body));
+	return ret;
+}
+
 static int on_hello(struct agent *agent, const struct proto_frame *frame, struct error *err)
 {
 	struct proto_hello hello;
@@ -179,6 +193,8 @@ static request_fn *handler_of(enum proto_type type)
 	switch (type) {
 	case PROTO_HELLO:
 		return on_hello;
+	case PROTO_RESUMED:
+		return on_resumed;
 	case PROTO_CREATE:
 		return on_create;
 	case PROTO_START:

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "guest-agent/drive.h"
 #include "guest-agent/spec.h"
 
 #define LAYERS_MAX 500
@@ -24,6 +25,8 @@ static int layer_mount(const char *device, size_t i, char *data, struct error *e
 		return error_say(err, E2BIG, "rootfs.lower: too many layers");
 	if (mkdir(name, 0755) < 0 && errno != EEXIST)
 		return error_set(err, errno, "mkdir %s", name);
+	if (drive_wait(device, err) < 0)
+		return -EIO;
 	if (mount(device, name, "erofs", MS_RDONLY, NULL) < 0)
 		return error_set(err, errno, "mount layer %s", device);
 	sprintf(data + used, "%s%s", i ? ":" : "lowerdir=", name);
@@ -46,6 +49,8 @@ static int scratch_mount(const char *device, struct error *err)
 	int ret = make_dir("scratch", err);
 
 	if (ret < 0)
+		return ret;
+	if (device && (ret = drive_wait(device, err)) < 0)
 		return ret;
 	if (device && mount(device, "scratch", "ext4", MS_NOATIME, NULL) < 0)
 		return error_set(err, errno, "mount scratch disk %s", device);

@@ -26,6 +26,7 @@ static bool type_known(uint16_t type)
 	switch (type) {
 	case PROTO_HELLO:
 	case PROTO_CREATE ... PROTO_REQUEST_LAST:
+	case PROTO_RESUMED:
 	case PROTO_OK:
 	case PROTO_ERROR:
 	case PROTO_EXITED:
@@ -253,6 +254,14 @@ int proto_decode_hello(const struct proto_frame *frame, struct proto_hello *out)
 	return out->reserved ? -EPROTO : 0;
 }
 
+int proto_decode_resumed(const struct proto_frame *frame, struct proto_resumed *out)
+{
+	if (body_copy(frame, out, sizeof(*out)) < 0)
+		return -EPROTO;
+	out->realtime_ns = le64toh(out->realtime_ns);
+	return out->realtime_ns <= INT64_MAX ? 0 : -EPROTO;
+}
+
 int proto_decode_process(const struct proto_frame *frame, struct proto_process *out)
 {
 	struct proto_process body;
@@ -328,6 +337,7 @@ int proto_decode_status(const struct proto_frame *frame, struct proto_status *ou
 	out->agent_ready_ns = le64toh(out->agent_ready_ns);
 	out->created_ns = le64toh(out->created_ns);
 	out->started_ns = le64toh(out->started_ns);
+	out->template_use = le32toh(out->template_use);
 	if (out->state < PROTO_STATE_CREATING || out->state > PROTO_STATE_STOPPED)
 		return -EPROTO;
 	return 0;

@@ -59,6 +59,12 @@ enum proto_type {
 	PROTO_NETWORK,	   /* JSON, see docs/network.md: what the interfaces are given */
 	PROTO_REQUEST_LAST = PROTO_NETWORK,
 
+	/*
+	 * VMM -> agent, first of all in a machine that goes on from a saved one: struct
+	 * proto_resumed. It has to be a machine of its own before anything else happens in it.
+	 */
+	PROTO_RESUMED = 30,
+
 	/* Replies. */
 	PROTO_OK = 32,
 	PROTO_ERROR, /* struct proto_error, then text without a terminator */
@@ -84,7 +90,6 @@ struct proto_hello {
 struct proto_process {
 	uint32_t process;
 } __attribute__((packed));
-
 /*
  * ATTACH hands a back end to a device that the running VMM has a slot for; only who reaches the
  * control socket can. What each kind's descriptors and parameters are stands at the kind.
@@ -106,6 +111,13 @@ struct proto_attach {
 struct proto_attach_net {
 	uint8_t mac[6];
 	uint16_t mtu;
+} __attribute__((packed));
+
+#define PROTO_ENTROPY_LEN 64
+
+struct proto_resumed {
+	uint64_t realtime_ns; /* CLOCK_REALTIME of the host */
+	uint8_t entropy[PROTO_ENTROPY_LEN];
 } __attribute__((packed));
 
 #define PROTO_SIGNAL_ALL 1u /* to every process of the container */
@@ -138,6 +150,13 @@ enum proto_state {
 	PROTO_STATE_STOPPED, /* the workload has ended, its output may still be draining */
 };
 
+/* What became of the template that the VMM was given. */
+enum proto_template_use {
+	PROTO_TEMPLATE_NONE, /* none was given */
+	PROTO_TEMPLATE_USED,
+	PROTO_TEMPLATE_REFUSED, /* it did not fit: the VM has booted instead */
+};
+
 /* Moments of start-up: CLOCK_MONOTONIC of the host in ns, 0 while not reached. */
 struct proto_status {
 	uint32_t state;
@@ -148,6 +167,8 @@ struct proto_status {
 	uint64_t agent_ready_ns;    /* HELLO was read */
 	uint64_t created_ns;
 	uint64_t started_ns;
+	uint32_t template_use; /* enum proto_template_use */
+	uint32_t reserved;
 } __attribute__((packed));
 
 /* Wire order. Structs above hold host order in memory and are converted by the codec. */
@@ -230,6 +251,7 @@ int proto_send_error(int fd, uint32_t id, int code, const char *text);
  * newline and tab are replaced.
  */
 int proto_decode_hello(const struct proto_frame *frame, struct proto_hello *out);
+int proto_decode_resumed(const struct proto_frame *frame, struct proto_resumed *out);
 int proto_decode_process(const struct proto_frame *frame, struct proto_process *out);
 int proto_decode_signal(const struct proto_frame *frame, struct proto_signal *out);
 int proto_decode_resize(const struct proto_frame *frame, struct proto_resize *out);

@@ -5,6 +5,7 @@
 #include "runtime/images.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/teardown.h"
+#include "runtime/template.h"
 
 #include "common/cleanup.h"
 
@@ -20,8 +21,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CREATE_LIMIT 60000 /* ms; the VMM itself gives up earlier and says why */
-#define START_LIMIT  30000
+#define CREATE_LIMIT   60000 /* ms; the VMM itself gives up earlier and says why */
+#define START_LIMIT    30000
+#define TEMPLATE_LIMIT 2000
 
 int container_block_signals(struct container *container, struct error *err)
 {
@@ -87,9 +89,9 @@ static char *make_cmdline(const struct settings *settings)
 }
 
 static int launch(struct container *container, const struct globals *globals,
-		  const struct images *images, int tty_fd, struct error *err)
+		  const struct images *images, const char *cmdline, const struct template *template,
+		  int tty_fd, struct error *err)
 {
-	cleanup_free char *cmdline = make_cmdline(&globals->settings);
 	cleanup_fd int control_fd = listen_in(container->state.dir_fd, STATE_CONTROL_SOCKET, err);
 	cleanup_fd int vsock_fd = listen_in(container->state.dir_fd, STATE_VSOCK_SOCKET, err);
 	cleanup_fd int vmm_end = -1;
@@ -105,13 +107,14 @@ static int launch(struct container *container, const struct globals *globals,
 		.log_fd = globals->log_fd,
 		.log_json = globals->log_json,
 		.debug = globals->debug,
-		.cmdline = cmdline && *cmdline ? cmdline : NULL,
+		.cmdline = cmdline,
 		.relax = getenv("BULKHEAD_RELAX"),
+		.state_fd = template->state_fd,
+		.memory_fd = template->memory_fd,
 	};
 	int pair[2], ret;
 	pid_t pid;
-
-	if (control_fd < 0 || vsock_fd < 0 || !cmdline)
+	if (control_fd < 0 || vsock_fd < 0)
 		return error_set(err, ENOMEM, "start the VMM");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_set(err, errno, "socketpair");
@@ -280,10 +283,41 @@ static int prepare_terminal(struct container *container, const struct create_opt
 	return 0;
 }
 
+static bool template_wanted(const struct settings *settings)
+{
+	const char *text = settings_text(settings, "template");
+
+	return !text || strcmp(text, "off") != 0;
+}
+
+/* One that was missing or did not fit is made for the next time. */
+static void tend_template(struct container *container, const struct template *template,
+			  const struct template_shape *shape)
+{
+	struct proto_status status;
+
+	if (template->state_fd >= 0) {
+		if (control_status(&container->control, &status, TEMPLATE_LIMIT, NULL) < 0 ||
+		    status.template_use != PROTO_TEMPLATE_REFUSED)
+			return;
+		template_discard(template);
+	}
+	template_make_later(template, shape);
+}
+
 static int make(struct container *container, const struct globals *globals,
 		const struct create_options *options, json_t *seccomp, struct error *err)
 {
 	cleanup_images struct images images = IMAGES_INIT;
+	cleanup_template struct template template = TEMPLATE_INIT;
+	cleanup_free char *cmdline = make_cmdline(&globals->settings);
+	struct template_shape shape = {
+		.files = &container->files,
+		.size = &container->size,
+		.cmdline = cmdline && *cmdline ? cmdline : NULL,
+		.lowers = 1,
+	};
+	bool wanted = template_wanted(&globals->settings);
 	cleanup_fd int tty_fd = -1;
 	bool readonly = json_is_true(json_at(container->bundle.config, "root", "readonly", NULL));
 	int ret;
@@ -295,12 +329,15 @@ static int make(struct container *container, const struct globals *globals,
 	container->images_ns = monotonic_ns();
 	if (ret == 0)
 		ret = prepare_terminal(container, options, &tty_fd, err);
+	shape.scratch = images.scratch_fd >= 0;
+	if (wanted && template_find(&template, &shape, NULL) < 0)
+		wanted = false;
 	if (ret == 0)
 		ret = prepare_place(container, globals, err);
 	if (ret == 0)
 		ret = limit_memory(container, err);
 	if (ret == 0)
-		ret = launch(container, globals, &images, tty_fd, err);
+		ret = launch(container, globals, &images, shape.cmdline, &template, tty_fd, err);
 	if (ret == 0)
 		ret = run_create_hooks(container, err);
 	if (ret == 0)
@@ -309,6 +346,8 @@ static int make(struct container *container, const struct globals *globals,
 		ret = limit_rest(container, err);
 	if (ret == 0)
 		ret = write_pid_file(container, options->pid_file, err);
+	if (ret == 0 && wanted)
+		tend_template(container, &template, &shape);
 	return ret;
 }
 

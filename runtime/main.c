@@ -21,10 +21,10 @@ static const struct {
 	const char *name;
 	command_fn *run;
 } commands[] = {
-	{"check", cmd_check},	    {"create", cmd_create}, {"delete", cmd_delete},
-	{"features", cmd_features}, {"kill", cmd_kill},	    {"list", cmd_list},
-	{"run", cmd_run},	    {"spec", cmd_spec},	    {"start", cmd_start},
-	{"state", cmd_state},
+	{"check", cmd_check},	    {"create", cmd_create},	{"delete", cmd_delete},
+	{"features", cmd_features}, {"kill", cmd_kill},		{"list", cmd_list},
+	{"run", cmd_run},	    {"spec", cmd_spec},		{"start", cmd_start},
+	{"state", cmd_state},	    {"template", cmd_template},
 };
 
 enum {
@@ -56,17 +56,19 @@ static const struct command_line command_line = {
 	.about = "Runs OCI containers, each in a virtual machine of its own.",
 	.options = options,
 	.missing = "the command",
-	.epilogue = "Commands (bulkhead COMMAND --help has the options of each):\n"
-		    "  create ID         make a container from a bundle, and its VM\n"
-		    "  start ID          start the workload of a created container\n"
-		    "  run ID            create, start, wait and delete\n"
-		    "  state ID          print the state as JSON\n"
-		    "  kill ID [SIGNAL]  send a signal to the workload\n"
-		    "  delete ID         remove a stopped container\n"
-		    "  list              list the containers\n"
-		    "  spec              write a config.json to begin with\n"
-		    "  features          print what is supported, as JSON\n"
-		    "  check             say whether this machine can run containers",
+	.epilogue =
+		"Commands (bulkhead COMMAND --help has the options of each):\n"
+		"  create ID         make a container from a bundle, and its VM\n"
+		"  start ID          start the workload of a created container\n"
+		"  run ID            create, start, wait and delete\n"
+		"  state ID          print the state as JSON\n"
+		"  kill ID [SIGNAL]  send a signal to the workload\n"
+		"  delete ID         remove a stopped container\n"
+		"  list              list the containers\n"
+		"  spec              write a config.json to begin with\n"
+		"  features          print what is supported, as JSON\n"
+		"  template VERB     list, wait for or clear the saved VMs that others start from\n"
+		"  check             say whether this machine can run containers",
 	.in_order = true,
 };
 

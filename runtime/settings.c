@@ -33,6 +33,7 @@ static const struct setting {
 	 .min = SETTINGS_MIN_MIB,
 	 .max = SETTINGS_MAX_MIB},
 	{.name = "process-runtime", .type = TEXT, .annotation = false},
+	{.name = "template", .type = CHOICE, .annotation = true, .choices = {"auto", "off"}},
 	{.name = "vcpus", .type = NUMBER, .annotation = true, .min = 1, .max = SETTINGS_MAX_VCPUS},
 	{.name = "vmm", .type = PATH, .annotation = false},
 };

@@ -117,6 +117,14 @@ static void push_disk(struct command_line *line, int fd, const char *rest)
 	inherit(line, fd);
 }
 
+static void push_template(struct command_line *line, const struct vmm_options *options)
+{
+	push(line, strdup("--template"));
+	push(line, format("state=%d,memory=%d", options->state_fd, options->memory_fd));
+	inherit(line, options->state_fd);
+	inherit(line, options->memory_fd);
+}
+
 static void build_command_line(struct command_line *line, const struct vmm_files *files,
 			       const struct vmm_options *options)
 {
@@ -144,6 +152,8 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 		push_option(line, "--cmdline", options->cmdline);
 	if (options->relax)
 		push_option(line, "--relax", options->relax);
+	if (options->state_fd >= 0)
+		push_template(line, options);
 }
 
 static void reset_signals(void)

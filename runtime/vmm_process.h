@@ -39,8 +39,9 @@ struct vmm_options {
 	int tty_fd; /* becomes the VMM's controlling terminal and standard streams; -1: none */
 	int log_fd; /* STDERR_FILENO: the VMM's own default */
 	bool log_json, debug;
-	const char *cmdline; /* NULL: nothing to append */
-	const char *relax;   /* layers of the VMM's jail to leave out; NULL: none */
+	const char *cmdline;	 /* NULL: nothing to append */
+	const char *relax;	 /* layers of the VMM's jail to leave out; NULL: none */
+	int state_fd, memory_fd; /* of a template to start from; -1: none */
 };
 
 /*

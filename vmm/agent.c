@@ -131,6 +131,11 @@ int agent_connect(struct agent *agent, struct vsock_endpoint *endpoint)
 	return 0;
 }
 
+void agent_resume(struct agent *agent)
+{
+	agent->ready = agent->connected;
+}
+
 int agent_ask(struct agent *agent, const struct agent_request *request, const void *body,
 	      size_t len)
 {

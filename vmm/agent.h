@@ -48,6 +48,12 @@ void agent_destroy(struct agent *agent);
 int agent_connect(struct agent *agent, struct vsock_endpoint *endpoint);
 
 /*
+ * The machine goes on from a saved one, and agent_connect has been called: HELLO was exchanged
+ * then.
+ */
+void agent_resume(struct agent *agent);
+
+/*
  * Asks the agent. Of request, id is chosen here. Returns 0, -ENOTCONN, or -ENOBUFS when too much is
  * unanswered.
  */

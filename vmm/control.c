@@ -1,10 +1,12 @@
 #include "vmm/control.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -315,6 +317,19 @@ static void agent_said_hello(void *ctx)
 	}
 }
 
+/* Failing to become one of its own is the end of a clone: it would share its secrets. */
+static void agent_has_resumed(struct control *control, bool ok, const char *text)
+{
+	char why[PROTO_TEXT_MAX + 64];
+
+	if (ok) {
+		control->agent_ready_ns = now_ns();
+		return;
+	}
+	snprintf(why, sizeof(why), "the guest cannot go on from the template: %s", text);
+	control->config.events->failed(control->config.ctx, false, why);
+}
+
 static void agent_replied(void *ctx, const struct agent_request *request,
 			  const struct proto_frame *frame)
 {
@@ -326,6 +341,10 @@ static void agent_replied(void *ctx, const struct agent_request *request,
 	/* Decoding and making it anew cleans the text of what could upset a terminal. */
 	if (!ok && proto_decode_error(frame, &code, text, sizeof(text)) < 0)
 		snprintf(text, sizeof(text), "the guest's agent sent an error without a reason");
+	if (request->type == PROTO_RESUMED) {
+		agent_has_resumed(control, ok, text);
+		return;
+	}
 	if (ok && request->type == PROTO_CREATE) {
 		control->state = PROTO_STATE_CREATED;
 		control->created_ns = now_ns();
@@ -416,6 +435,31 @@ void control_destroy(struct control *control)
 int control_agent_connect(struct control *control, struct vsock_endpoint *endpoint)
 {
 	return agent_connect(&control->agent, endpoint);
+}
+
+void control_reset(struct control *control)
+{
+	agent_destroy(&control->agent);
+	agent_init(&control->agent, control->config.loop, &agent_events, control);
+}
+
+int control_resume(struct control *control)
+{
+	struct agent_request request = {.type = PROTO_RESUMED};
+	struct proto_resumed body = {0};
+	struct timespec now;
+	int ret;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	body.realtime_ns = htole64((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+	if (getrandom(body.entropy, sizeof(body.entropy), 0) != (ssize_t)sizeof(body.entropy))
+		return -EIO;
+	agent_resume(&control->agent);
+	ret = agent_ask(&control->agent, &request, &body, sizeof(body));
+	explicit_bzero(body.entropy, sizeof(body.entropy));
+	if (ret == 0)
+		agent_said_hello(control);
+	return ret;
 }
 
 enum proto_state control_state(const struct control *control)

@@ -46,6 +46,15 @@ void control_destroy(struct control *control);
 /* The guest connects to PROTO_PORT_CONTROL. */
 int control_agent_connect(struct control *control, struct vsock_endpoint *endpoint);
 
+/*
+ * The machine goes on from a saved one, in which the agent waits for work: gives it an identity of
+ * its own, and then what there is to do.
+ */
+int control_resume(struct control *control);
+
+/* The machine is made anew: the agent will connect again. */
+void control_reset(struct control *control);
+
 enum proto_state control_state(const struct control *control);
 
 /* Sends a signal to process 0. Returns 0, or -ESRCH while there is no such process. */

@@ -14,6 +14,7 @@ struct cpuid {
 	unsigned int cpus;
 	bool tsc_deadline;
 	struct kvm_cpuid2 *table; /* with room for ENTRIES_MAX */
+	uint64_t sum;		  /* of what vCPU 0 was given */
 };
 
 #define MSR_IA32_MISC_ENABLE	    0x1a0
@@ -215,7 +216,17 @@ static int set_msrs(int vcpu_fd, struct error *err)
 	return 0;
 }
 
-int cpuid_apply(const struct cpuid *cpuid, int vcpu_fd, unsigned int index, struct error *err)
+static uint64_t sum_of(const struct kvm_cpuid2 *table)
+{
+	const uint8_t *bytes = (const uint8_t *)table->entries;
+	uint64_t sum = 0xcbf29ce484222325ull; /* FNV-1a */
+
+	for (size_t i = 0; i < table->nent * sizeof(table->entries[0]); i++)
+		sum = (sum ^ bytes[i]) * 0x100000001b3ull;
+	return sum;
+}
+
+int cpuid_apply(struct cpuid *cpuid, int vcpu_fd, unsigned int index, struct error *err)
 {
 	cleanup_free struct kvm_cpuid2 *table = table_alloc();
 	uint32_t max_leaf = 0;
@@ -240,7 +251,14 @@ int cpuid_apply(const struct cpuid *cpuid, int vcpu_fd, unsigned int index, stru
 		ret = add_topology_leaf(table, 0x1f, cpuid->cpus, index);
 	if (ret < 0)
 		return error_set(err, -ret, "CPUID");
+	if (index == 0)
+		cpuid->sum = sum_of(table);
 	if (ioctl(vcpu_fd, KVM_SET_CPUID2, table) < 0)
 		return error_set(err, errno, "KVM: set CPUID");
 	return set_msrs(vcpu_fd, err);
+}
+
+uint64_t cpuid_sum(const struct cpuid *cpuid)
+{
+	return cpuid->sum;
 }

@@ -97,6 +97,17 @@ static int put_power(void *fdt)
 	return fdt_end_node(fdt);
 }
 
+static int put_vmgenid(void *fdt)
+{
+	fdt32_t interrupts[2] = {cpu_to_fdt32(LAYOUT_IRQ_VMGENID), cpu_to_fdt32(IRQ_EDGE_RISING)};
+
+	TRY(fdt_begin_node(fdt, "rng@d0102000"));
+	TRY(fdt_property_string(fdt, "compatible", "microsoft,vmgenid"));
+	TRY(put_reg(fdt, LAYOUT_VMGENID, 0x1000));
+	TRY(fdt_property(fdt, "interrupts", interrupts, sizeof(interrupts)));
+	return fdt_end_node(fdt);
+}
+
 static int put_tree(void *fdt, const struct fdt_machine *machine)
 {
 	TRY(fdt_create(fdt, FDT_SIZE_MAX));
@@ -112,6 +123,7 @@ static int put_tree(void *fdt, const struct fdt_machine *machine)
 	for (unsigned int i = 0; i < machine->virtio_slots; i++)
 		TRY(put_virtio(fdt, i));
 	TRY(put_power(fdt));
+	TRY(put_vmgenid(fdt));
 	TRY(fdt_end_node(fdt));
 	return fdt_finish(fdt);
 }

@@ -17,10 +17,12 @@
 #define LAYOUT_VIRTIO_STEP 0x1000u
 #define LAYOUT_POWER	   0xd0100000u /* syscon register: power off */
 #define LAYOUT_PVPANIC	   0xd0101000u
+#define LAYOUT_VMGENID	   0xd0102000u /* 16 bytes */
 #define LAYOUT_IOAPIC	   0xfec00000u
 #define LAYOUT_LAPIC	   0xfee00000u
 
 /* The IOAPIC has 24 pins; the lowest are taken by tradition. */
+#define LAYOUT_IRQ_VMGENID  4u
 #define LAYOUT_IRQ_FIRST    5u
 #define LAYOUT_VIRTIO_SLOTS 19u
 

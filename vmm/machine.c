@@ -1,5 +1,6 @@
 #include "vmm/machine.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -16,6 +17,9 @@
 #include "vmm/layout.h"
 #include "vmm/platform.h"
 #include "vmm/slot.h"
+#include "vmm/snapshot.h"
+#include "vmm/vcpu_state.h"
+#include "vmm/vmgenid.h"
 
 struct machine {
 	struct machine_config config;
@@ -26,9 +30,12 @@ struct machine {
 	struct bus ports;
 	struct console_ring console_ring;
 	struct platform platform;
+	struct vmgenid vmgenid;
 	struct vcpu_machine vcpu_machine;
 	struct vcpu *vcpus;
 	unsigned int vcpu_count;
+	uint64_t cpuid_sum;
+	const struct records *state; /* during machine_build: what it goes on from */
 	uint64_t vm_created_ns;
 
 	struct console *console;
@@ -122,11 +129,18 @@ static int plug(struct machine *machine, struct virtio_device *dev, struct loop 
 	return ret;
 }
 
+/* The options' own are left for another machine, should this one not come about. */
+static int copy_fd(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
 static int plug_disk(struct machine *machine, unsigned int i, struct error *err)
 {
 	const struct vmm_disk *disk = &machine->config.options->disks[i];
+	cleanup_fd int fd = copy_fd(disk->fd);
 	struct blk_options options = {
-		.fd = disk->fd,
+		.fd = fd,
 		.read_only = disk->read_only,
 		.serial = disk->serial,
 		.name = machine->disk_names[i],
@@ -134,26 +148,31 @@ static int plug_disk(struct machine *machine, unsigned int i, struct error *err)
 	int ret;
 
 	snprintf(machine->disk_names[i], sizeof(machine->disk_names[i]), "disk%u", i);
+	if (fd < 0 && disk->fd >= 0)
+		return error_set(err, errno, "%s", options.name);
 	ret = blk_create(&machine->disks[i], &options, &machine->memory.map, err);
 	if (ret < 0)
 		return ret;
+	take_fd(&fd);
 	return plug(machine, blk_device(machine->disks[i]), blk_loop(machine->disks[i]), err);
 }
 
 static int plug_vsock(struct machine *machine, struct error *err)
 {
+	cleanup_fd int listen_fd = copy_fd(machine->config.options->vsock_fd);
 	struct vsock_options options = {
 		.guest_cid = VSOCK_GUEST_CID,
 		.connect = machine->config.connect,
 		.closed = machine->config.closed,
 		.ctx = machine->config.ctx,
-		.listen_fd = machine->config.options->vsock_fd,
+		.listen_fd = listen_fd,
 		.loop = machine->config.loop,
 	};
 	int ret = vsock_create(&machine->vsock, &options, &machine->memory.map, err);
 
 	if (ret < 0)
 		return ret;
+	take_fd(&listen_fd);
 	return plug(machine, vsock_device(machine->vsock), machine->config.loop, err);
 }
 
@@ -193,7 +212,7 @@ static int set_entry(struct vcpu *vcpu, uint64_t entry, struct error *err)
 	return 0;
 }
 
-static int create_vcpus(struct machine *machine, uint64_t entry, struct error *err)
+static int create_vcpus(struct machine *machine, struct error *err)
 {
 	unsigned int cpus = machine->config.options->cpus;
 	struct cpuid *cpuid = NULL;
@@ -211,14 +230,13 @@ static int create_vcpus(struct machine *machine, uint64_t entry, struct error *e
 		machine->vcpu_count++;
 		ret = cpuid_apply(cpuid, machine->vcpus[i].fd, i, err);
 	}
-	cpuid_destroy(cpuid);
-	/* The others wait in KVM for the first one to start them. */
 	if (ret == 0)
-		ret = set_entry(&machine->vcpus[0], entry, err);
+		machine->cpuid_sum = cpuid_sum(cpuid);
+	cpuid_destroy(cpuid);
 	return ret;
 }
 
-/* --- the whole --- */
+/* --- from the kernel's first instruction --- */
 
 static int load_guest(struct machine *machine, uint64_t *entry, struct error *err)
 {
@@ -227,21 +245,96 @@ static int load_guest(struct machine *machine, uint64_t *entry, struct error *er
 		.virtio_slots = machine->slot_count,
 	};
 	cleanup_free void *dtb = malloc(FDT_SIZE_MAX);
-	int len, ret;
+	int len;
 
 	if (!dtb)
 		return error_set(err, ENOMEM, "device tree");
 	len = fdt_build(dtb, &tree, err);
 	if (len < 0)
 		return len;
-	ret = boot_load(&machine->memory, &machine->boot, dtb, (size_t)len, entry, err);
-	boot_close(&machine->boot);
+	return boot_load(&machine->memory, &machine->boot, dtb, (size_t)len, entry, err);
+}
+/* --- from a template --- */
+
+static struct snapshot_machine snapshot_of(struct machine *machine)
+{
+	return (struct snapshot_machine){
+		.kvm = &machine->kvm,
+		.memory = &machine->memory,
+		.vcpus = machine->vcpus,
+		.vcpu_count = machine->vcpu_count,
+		.slots = machine->slots,
+		.slot_count = machine->slot_count,
+		.cpuid_sum = machine->cpuid_sum,
+	};
+}
+
+static int resume_guest(struct machine *machine, struct error *err)
+{
+	struct snapshot_machine parts = snapshot_of(machine);
+	int ret = snapshot_load(&parts, machine->state, err);
+
+	/* The template's drives were empty. */
+	for (unsigned int i = 0; ret == 0 && i < machine->config.options->disk_count; i++)
+		virtio_config_interrupt(blk_device(machine->disks[i]));
+	if (ret == 0)
+		vmgenid_changed(&machine->vmgenid);
 	return ret;
 }
 
-int machine_build(struct machine *machine, struct error *err)
+int machine_save(struct machine *machine, int state_fd, int memory_fd, struct error *err)
 {
-	uint64_t size = (uint64_t)machine->config.options->memory_mib << 20;
+	struct snapshot_machine parts = snapshot_of(machine);
+
+	return snapshot_save(&parts, state_fd, memory_fd, err);
+}
+
+bool machine_is_idle(const struct machine *machine)
+{
+	for (unsigned int i = 0; i < machine->vcpu_count; i++)
+		if (!vcpu_is_idle(&machine->vcpus[i]))
+			return false;
+	return true;
+}
+
+/* --- the whole --- */
+
+static int make_memory(struct machine *machine, struct error *err)
+{
+	const struct vmm_options *options = machine->config.options;
+	uint64_t size = (uint64_t)options->memory_mib << 20;
+
+	if (machine->state)
+		return vm_memory_clone(&machine->memory, size, options->load.memory_fd, err);
+	return vm_memory_create(&machine->memory, size, err);
+}
+
+/* Undoes build, as far as it came. */
+static void take_down(struct machine *machine)
+{
+	machine_stop(machine);
+	for (unsigned int i = 0; i < machine->slot_count; i++)
+		slot_destroy(&machine->slots[i]);
+	machine->slot_count = 0;
+	vsock_destroy(take_ptr(machine->vsock));
+	console_destroy(take_ptr(machine->console));
+	rng_destroy(take_ptr(machine->rng));
+	for (unsigned int i = 0; i < VMM_DISKS_MAX; i++)
+		blk_destroy(take_ptr(machine->disks[i]));
+	for (unsigned int i = 0; i < machine->vcpu_count; i++)
+		vcpu_destroy(&machine->vcpus[i]);
+	machine->vcpu_count = 0;
+	free(take_ptr(machine->vcpus));
+	vmgenid_destroy(&machine->vmgenid);
+	close_fd(&machine->kvm.vm_fd);
+	vm_memory_destroy(&machine->memory);
+	machine->mmio.count = machine->ports.count = 0;
+	loop_del(machine->config.loop, &machine->end_watch);
+	close_fd(&machine->end_fd);
+}
+
+static int build(struct machine *machine, struct error *err)
+{
 	uint64_t entry;
 	int ret;
 
@@ -253,17 +346,37 @@ int machine_build(struct machine *machine, struct error *err)
 	if (ret < 0)
 		return ret;
 	machine->vm_created_ns = now_ns();
-	ret = vm_memory_create(&machine->memory, size, err);
+	ret = make_memory(machine, err);
 	if (ret == 0)
 		ret = vm_memory_attach(&machine->memory, &machine->kvm, err);
 	if (ret == 0 && platform_add(&machine->platform, &machine->mmio, &machine->ports) < 0)
 		ret = error_say(err, ENOSPC, "no place left on the bus");
 	if (ret == 0)
+		ret = vmgenid_add(&machine->vmgenid, &machine->mmio, &machine->kvm, err);
+	if (ret == 0)
 		ret = plug_all(machine, err);
 	if (ret == 0)
-		ret = load_guest(machine, &entry, err);
-	if (ret == 0)
-		ret = create_vcpus(machine, entry, err);
+		ret = create_vcpus(machine, err);
+	if (ret < 0)
+		return ret;
+	if (machine->state)
+		return resume_guest(machine, err);
+	ret = load_guest(machine, &entry, err);
+	/* The other vCPUs wait in KVM for the first one to start them. */
+	return ret < 0 ? ret : set_entry(&machine->vcpus[0], entry, err);
+}
+
+int machine_build(struct machine *machine, const struct records *state, struct error *err)
+{
+	int ret;
+
+	machine->state = state;
+	ret = build(machine, err);
+	machine->state = NULL;
+	if (ret < 0)
+		take_down(machine);
+	else
+		boot_close(&machine->boot);
 	return ret;
 }
 
@@ -285,6 +398,7 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 	machine->kvm = (struct kvm){.fd = -1, .vm_fd = -1};
 	machine->memory.fd = -1;
 	machine->end_fd = -1;
+	machine->vmgenid.irq_fd = -1;
 	pthread_mutex_init(&machine->end_lock, NULL);
 	console_ring_init(&machine->console_ring, config->options->debug);
 	machine->platform = (struct platform){
@@ -313,6 +427,7 @@ int machine_start(struct machine *machine, struct error *err)
 {
 	int ret = 0;
 
+	atomic_store(&machine->vcpu_machine.stopping, false);
 	for (unsigned int i = 0; ret == 0 && i < machine->vcpu_count; i++)
 		ret = vcpu_start(&machine->vcpus[i], err);
 	if (ret < 0)
@@ -333,22 +448,9 @@ void machine_destroy(struct machine *machine)
 {
 	if (!machine)
 		return;
-	machine_stop(machine);
-	for (unsigned int i = 0; i < machine->slot_count; i++)
-		slot_destroy(&machine->slots[i]);
-	vsock_destroy(machine->vsock);
-	console_destroy(machine->console);
-	rng_destroy(machine->rng);
-	for (unsigned int i = 0; i < VMM_DISKS_MAX; i++)
-		blk_destroy(machine->disks[i]);
-	for (unsigned int i = 0; i < machine->vcpu_count; i++)
-		vcpu_destroy(&machine->vcpus[i]);
-	free(machine->vcpus);
+	take_down(machine);
 	kvm_destroy(&machine->kvm);
 	boot_close(&machine->boot);
-	vm_memory_destroy(&machine->memory);
-	loop_del(machine->config.loop, &machine->end_watch);
-	close_fd(&machine->end_fd);
 	console_ring_destroy(&machine->console_ring);
 	pthread_mutex_destroy(&machine->end_lock);
 	free(machine);

@@ -7,6 +7,7 @@
 
 #include "common/error.h"
 #include "common/loop.h"
+#include "common/records.h"
 #include "devices/vsock.h"
 #include "protocol/protocol.h"
 #include "vmm/console_ring.h"
@@ -36,12 +37,13 @@ struct machine_marks { /* CLOCK_MONOTONIC in ns, 0 while not reached */
 int machine_create(struct machine **out, const struct machine_config *config, struct error *err);
 
 /*
- * Makes the machine up to the moment before its first instruction. Disks and the vsock listener
- * of the options are taken over.
+ * Makes the machine up to the moment before its first instruction, or, with state from
+ * snapshot_open, before the next one: connect is then called for what the guest is connected to.
+ * The descriptors of the options stay the caller's. After a failure it can be tried again.
  */
-int machine_build(struct machine *machine, struct error *err);
+int machine_build(struct machine *machine, const struct records *state, struct error *err);
 
-/* Starts the vCPUs. */
+/* Starts the vCPUs, at first or after machine_stop. */
 int machine_start(struct machine *machine, struct error *err);
 
 /* Stops the vCPUs and waits for them. Devices stay. Harmless twice. */
@@ -54,6 +56,12 @@ void machine_destroy(struct machine *machine);
  */
 int machine_attach(struct machine *machine, const struct proto_attach *what, const void *parameters,
 		   size_t len, const struct proto_frame *frame, struct error *err);
+
+/* Stopped, and with nothing pending on the loop: saves the machine (vmm/snapshot.h). */
+int machine_save(struct machine *machine, int state_fd, int memory_fd, struct error *err);
+
+/* Stopped: whether every vCPU waits for an interrupt. */
+bool machine_is_idle(const struct machine *machine);
 
 void machine_marks(const struct machine *machine, struct machine_marks *marks);
 struct console_ring *machine_console(struct machine *machine);

@@ -1,10 +1,29 @@
 #include "vmm/memory.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "common/cleanup.h"
+
+#define PAGE 4096u
+
+/* Once it is mapped. */
+static int set_up(struct vm_memory *mem, uint64_t size, struct error *err)
+{
+	int ret;
+
+	mem->size = size;
+	mem->low = size < MEMORY_LOW_MAX ? size : MEMORY_LOW_MAX;
+	/* Secrets of a container do not belong into a core file of ours. */
+	madvise(mem->base, size, MADV_DONTDUMP);
+	ret = guest_memory_add(&mem->map, 0, mem->low, mem->base);
+	if (ret == 0 && size > mem->low)
+		ret = guest_memory_add(&mem->map, MEMORY_HIGH_START, size - mem->low,
+				       mem->base + mem->low);
+	return ret < 0 ? error_set(err, -ret, "guest memory") : 0;
+}
 
 int vm_memory_create(struct vm_memory *mem, uint64_t size, struct error *err)
 {
@@ -32,25 +51,101 @@ int vm_memory_create(struct vm_memory *mem, uint64_t size, struct error *err)
 				(unsigned long long)size >> 20);
 		goto fail;
 	}
-	mem->size = size;
-	mem->low = size < MEMORY_LOW_MAX ? size : MEMORY_LOW_MAX;
 	/* Halves the time to boot where the host allows it (shmem_enabled=advise); else ignored. */
 	madvise(mem->base, size, MADV_HUGEPAGE);
-	/* Secrets of a container do not belong into a core file of ours. */
-	madvise(mem->base, size, MADV_DONTDUMP);
-
-	ret = guest_memory_add(&mem->map, 0, mem->low, mem->base);
-	if (ret == 0 && size > mem->low)
-		ret = guest_memory_add(&mem->map, MEMORY_HIGH_START, size - mem->low,
-				       mem->base + mem->low);
-	if (ret < 0) {
-		error_set(err, -ret, "guest memory");
+	ret = set_up(mem, size, err);
+	if (ret < 0)
 		goto fail;
-	}
 	return 0;
 fail:
 	vm_memory_destroy(mem);
 	return ret;
+}
+
+int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, struct error *err)
+{
+	int ret;
+
+	memset(mem, 0, sizeof(*mem));
+	mem->fd = -1;
+	mem->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file_fd,
+			 0);
+	if (mem->base == MAP_FAILED) {
+		mem->base = NULL;
+		return error_set(err, errno, "guest memory: map the template");
+	}
+	ret = set_up(mem, size, err);
+	if (ret < 0)
+		vm_memory_destroy(mem);
+	return ret;
+}
+
+static bool is_zero(const uint8_t *page)
+{
+	return page[0] == 0 && memcmp(page, page + 1, PAGE - 1) == 0;
+}
+
+static int write_out(int fd, const uint8_t *bytes, size_t len, uint64_t offset, struct error *err)
+{
+	while (len) {
+		ssize_t n = pwrite(fd, bytes, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return error_set(err, n < 0 ? errno : ENOSPC, "write guest memory");
+		bytes += n;
+		offset += (size_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Runs of pages with something in them. */
+static int save_range(const struct vm_memory *mem, int fd, uint64_t start, uint64_t end,
+		      struct error *err)
+{
+	while (start < end) {
+		uint64_t stop;
+		int ret;
+
+		if (is_zero(mem->base + start)) {
+			start += PAGE;
+			continue;
+		}
+		for (stop = start + PAGE; stop < end && !is_zero(mem->base + stop); stop += PAGE)
+			;
+		ret = write_out(fd, mem->base + start, stop - start, start, err);
+		if (ret < 0)
+			return ret;
+		start = stop;
+	}
+	return 0;
+}
+
+int vm_memory_save(const struct vm_memory *mem, int file_fd, struct error *err)
+{
+	uint64_t at = 0;
+
+	if (ftruncate(file_fd, (off_t)mem->size) < 0)
+		return error_set(err, errno, "guest memory: %llu MiB",
+				 (unsigned long long)mem->size >> 20);
+	/* What was never touched has no pages, and looking at it would make some. */
+	while (at < mem->size) {
+		off_t data = lseek(mem->fd, (off_t)at, SEEK_DATA);
+		off_t hole = data < 0 ? -1 : lseek(mem->fd, data, SEEK_HOLE);
+		int ret;
+
+		if (data < 0 && errno == ENXIO)
+			break;
+		if (hole < 0)
+			return error_set(err, errno, "guest memory: look for data");
+		ret = save_range(mem, file_fd, (uint64_t)data, (uint64_t)hole, err);
+		if (ret < 0)
+			return ret;
+		at = (uint64_t)hole;
+	}
+	return 0;
 }
 
 void vm_memory_destroy(struct vm_memory *mem)

@@ -24,6 +24,15 @@ struct vm_memory {
 };
 
 int vm_memory_create(struct vm_memory *mem, uint64_t size, struct error *err);
+/*
+ * Memory with the contents of a file that vm_memory_save wrote, of exactly size bytes. Pages are
+ * shared with it, and so with every other that does this, until they are written.
+ */
+int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, struct error *err);
+
+/* Writes the memory to an empty file; pages of zeroes become holes. Nobody writes meanwhile. */
+int vm_memory_save(const struct vm_memory *mem, int file_fd, struct error *err);
+
 void vm_memory_destroy(struct vm_memory *mem);
 
 /* Shows the memory to the VM. */

@@ -25,6 +25,8 @@ enum option_key {
 	KEY_CMDLINE,
 	KEY_AGENT_TIMEOUT,
 	KEY_RELAX,
+	KEY_TEMPLATE,
+	KEY_SAVE_TEMPLATE,
 	KEY_PROBE,
 };
 
@@ -34,7 +36,8 @@ static const struct argp_option option_list[] = {
 	{"initramfs", KEY_INITRAMFS, "PATH", 0, "cpio archive with the agent as /init", 0},
 	{"memory", KEY_MEMORY, "MIB", 0, "Guest memory", 0},
 	{"cpus", KEY_CPUS, "N", 0, "Virtual CPUs", 0},
-	{"disk", KEY_DISK, "fd=N[,ro][,serial=TEXT]", 0, "A disk; vda, vdb, ... in this order", 0},
+	{"disk", KEY_DISK, "fd=N|empty[,ro][,serial=TEXT]", 0,
+	 "A disk; vda, vdb, ... in this order", 0},
 	{"vsock-fd", KEY_VSOCK_FD, "N", 0, "Listening Unix socket for CONNECT <port>", 0},
 	{"control-fd", KEY_CONTROL_FD, "N", 0, "Listening Unix socket of the control protocol", 0},
 	{"parent-fd", KEY_PARENT_FD, "N", 0, "The first control client, connected", 0},
@@ -48,6 +51,10 @@ static const struct argp_option option_list[] = {
 	 "Leaves layers of the jail out, to debug: namespaces, user, limits, dumpable, landlock, "
 	 "seccomp",
 	 0},
+	{"template", KEY_TEMPLATE, "state=N,memory=N", 0,
+	 "Starts from this saved machine, if it fits; else boots", 0},
+	{"save-template", KEY_SAVE_TEMPLATE, "state=N,memory=N", 0,
+	 "Boots, saves the machine when its agent waits for work, and ends", 0},
 	{"probe", KEY_PROBE, NULL, 0, "Only find out whether KVM here can run a guest kernel", 0},
 	{0},
 };
@@ -93,6 +100,7 @@ static void parse_relax(struct argp_state *state, struct vmm_options *options, c
 static void parse_disk(struct argp_state *state, struct vmm_options *options, char *text)
 {
 	struct vmm_disk *disk = &options->disks[options->disk_count];
+	bool empty = false;
 	char *item;
 
 	if (options->disk_count == VMM_DISKS_MAX) {
@@ -103,6 +111,8 @@ static void parse_disk(struct argp_state *state, struct vmm_options *options, ch
 	while ((item = strsep(&text, ",")) != NULL) {
 		if (strncmp(item, "fd=", 3) == 0)
 			disk->fd = parse_fd(state, "--disk fd", item + 3);
+		else if (strcmp(item, "empty") == 0)
+			empty = true;
 		else if (strcmp(item, "ro") == 0)
 			disk->read_only = true;
 		else if (strncmp(item, "serial=", 7) == 0 && strlen(item + 7) <= BLK_SERIAL_LEN)
@@ -110,9 +120,26 @@ static void parse_disk(struct argp_state *state, struct vmm_options *options, ch
 		else
 			argp_failure(state, 2, 0, "--disk: cannot use \"%s\"", item);
 	}
-	if (disk->fd < 0)
-		argp_failure(state, 2, 0, "--disk: fd=N is missing");
+	if ((disk->fd < 0) != empty)
+		argp_failure(state, 2, 0, "--disk: either fd=N or empty is needed");
 	options->disk_count++;
+}
+
+static void parse_template(struct argp_state *state, const char *what,
+			   struct vmm_template *template, char *text)
+{
+	char *item;
+
+	while ((item = strsep(&text, ",")) != NULL) {
+		if (strncmp(item, "state=", 6) == 0)
+			template->state_fd = parse_fd(state, what, item + 6);
+		else if (strncmp(item, "memory=", 7) == 0)
+			template->memory_fd = parse_fd(state, what, item + 7);
+		else
+			argp_failure(state, 2, 0, "%s: cannot use \"%s\"", what, item);
+	}
+	if (template->state_fd < 0 || template->memory_fd < 0)
+		argp_failure(state, 2, 0, "%s: state=N and memory=N are needed", what);
 }
 
 static void parse_stdio(struct argp_state *state, struct vmm_options *options, char *text)
@@ -203,6 +230,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_RELAX:
 		parse_relax(state, options, arg);
 		return 0;
+	case KEY_TEMPLATE:
+		parse_template(state, "--template", &options->load, arg);
+		return 0;
+	case KEY_SAVE_TEMPLATE:
+		parse_template(state, "--save-template", &options->save, arg);
+		return 0;
 	case KEY_PROBE:
 		options->probe = true;
 		return 0;
@@ -232,6 +265,8 @@ void options_parse(struct vmm_options *options, int argc, char **argv)
 		.stdio = {0, 1, 2},
 		.log_fd = -1,
 		.agent_timeout_ms = 30000,
+		.load = {-1, -1},
+		.save = {-1, -1},
 	};
 	argp_err_exit_status = 2;
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options))

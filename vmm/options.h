@@ -11,9 +11,15 @@
 #define VMM_FDS_MAX   64
 
 struct vmm_disk {
-	int fd;
+	int fd; /* -1: an empty drive, for a template */
 	bool read_only;
 	char serial[BLK_SERIAL_LEN + 1]; /* empty: none */
+};
+
+/* The two files of a saved machine (vmm/snapshot.h). */
+struct vmm_template {
+	int state_fd; /* -1: none */
+	int memory_fd;
 };
 
 struct vmm_options {
@@ -34,7 +40,9 @@ struct vmm_options {
 	bool debug;
 	bool probe;
 	unsigned long agent_timeout_ms;
-	unsigned int relaxed; /* layers of the jail that are left out */
+	struct vmm_template load; /* start from it, if it fits; else boot */
+	struct vmm_template save; /* boot, save once the agent waits for work, and end */
+	unsigned int relaxed;	  /* layers of the jail that are left out */
 
 	/* Every descriptor named above: all others are closed. */
 	int fds[VMM_FDS_MAX];

@@ -13,6 +13,7 @@
 #include "vmm/exit.h"
 #include "vmm/jail.h"
 #include "vmm/machine.h"
+#include "vmm/snapshot.h"
 
 /* After the agent's connection broke: time for the machine to say why (a panic, a power-off). */
 #define LOST_GRACE_MS 500
@@ -23,7 +24,11 @@
 #define TAIL_LINES 20
 #define TAIL_SIZE  3072
 
-enum timer_purpose { TIMER_NONE, TIMER_AGENT, TIMER_LOST, TIMER_DRAIN };
+/* A template is saved when the guest has nothing to do: looked at so often, for so long. */
+#define IDLE_MS	   20
+#define IDLE_TRIES 250
+
+enum timer_purpose { TIMER_NONE, TIMER_AGENT, TIMER_LOST, TIMER_DRAIN, TIMER_IDLE };
 
 struct supervisor {
 	const struct vmm_options *options;
@@ -38,6 +43,9 @@ struct supervisor {
 	int timer_fd;
 	struct loop_watch timer_watch;
 	enum timer_purpose timer_purpose;
+
+	enum proto_template_use template_use;
+	unsigned int idle_tries;
 
 	enum machine_end machine_end;
 	char machine_detail[200];
@@ -110,6 +118,8 @@ static void agent_ready(void *ctx)
 
 	if (sup->timer_purpose == TIMER_AGENT)
 		set_timer(sup, TIMER_NONE, 0);
+	if (sup->options->save.state_fd >= 0)
+		set_timer(sup, TIMER_IDLE, IDLE_MS);
 }
 
 static void control_failed(void *ctx, bool told, const char *why)
@@ -142,6 +152,7 @@ static void fill_marks(void *ctx, struct proto_status *status)
 	status->vmm_started_ns = sup->started_ns;
 	status->vm_created_ns = marks.vm_created_ns;
 	status->kernel_entered_ns = marks.kernel_entered_ns;
+	status->template_use = sup->template_use;
 }
 
 static int attach(void *ctx, const struct proto_attach *what, const void *parameters, size_t len,
@@ -267,6 +278,34 @@ static void signal_ready(struct loop_watch *watch, uint32_t events)
 		handle_signal(sup, (int)info.ssi_signo);
 }
 
+/* Lets everything that is ready now happen, but waits for nothing. */
+static void run_pending(struct supervisor *sup)
+{
+	for (int i = 0; i < 64 && !sup->over; i++)
+		loop_step(&sup->loop, 0);
+}
+
+/* The machine becomes a template, or runs on for a moment because it is not at rest yet. */
+static void save_when_idle(struct supervisor *sup)
+{
+	const struct vmm_template *to = &sup->options->save;
+	struct error err = {0};
+	int ret;
+
+	machine_stop(sup->machine);
+	run_pending(sup);
+	if (!machine_is_idle(sup->machine) && ++sup->idle_tries < IDLE_TRIES) {
+		set_timer(sup, TIMER_IDLE, IDLE_MS);
+		ret = machine_start(sup->machine, &err);
+	} else {
+		ret = machine_save(sup->machine, to->state_fd, to->memory_fd, &err);
+		if (ret == 0)
+			end_with_status(sup, 0);
+	}
+	if (ret < 0)
+		fail(sup, false, err.message);
+}
+
 static void timer_ready(struct loop_watch *watch, uint32_t events)
 {
 	struct supervisor *sup = container_of(watch, struct supervisor, timer_watch);
@@ -287,6 +326,9 @@ static void timer_ready(struct loop_watch *watch, uint32_t events)
 		break;
 	case TIMER_DRAIN:
 		sup->over = true;
+		break;
+	case TIMER_IDLE:
+		save_when_idle(sup);
 		break;
 	case TIMER_NONE:
 		break;
@@ -327,6 +369,43 @@ static int watch_time(struct supervisor *sup, struct error *err)
 
 /* --- the whole --- */
 
+/* Opens the template, if there is one that fits. */
+static bool open_template(struct supervisor *sup, struct records *state)
+{
+	const struct vmm_options *options = sup->options;
+	struct error err = {0};
+
+	if (options->load.state_fd < 0)
+		return false;
+	if (snapshot_open(state, options->load.state_fd, options->load.memory_fd,
+			  (uint64_t)options->memory_mib << 20, &err) == 0)
+		return true;
+	sup->template_use = PROTO_TEMPLATE_REFUSED;
+	log_warn("%s: the template is refused: %s", options->id, err.message);
+	return false;
+}
+
+/* A template is never a reason to fail. */
+static int build_machine(struct supervisor *sup, struct error *err)
+{
+	struct records state = {0};
+	struct error why = {0};
+	int ret;
+
+	if (!open_template(sup, &state))
+		return machine_build(sup->machine, NULL, err);
+	ret = machine_build(sup->machine, &state, &why);
+	records_destroy(&state);
+	if (ret == 0) {
+		sup->template_use = PROTO_TEMPLATE_USED;
+		return 0;
+	}
+	sup->template_use = PROTO_TEMPLATE_REFUSED;
+	log_warn("%s: the template is refused: %s", sup->options->id, why.message);
+	control_reset(sup->control);
+	return machine_build(sup->machine, NULL, err);
+}
+
 static int start(struct supervisor *sup, struct error *err)
 {
 	struct machine_config machine = {
@@ -347,17 +426,15 @@ static int start(struct supervisor *sup, struct error *err)
 	if (ret == 0)
 		ret = jail_enter(sup->options->relaxed, err);
 	if (ret == 0)
-		ret = machine_build(sup->machine, err);
+		ret = build_machine(sup, err);
 	if (ret == 0)
 		ret = machine_start(sup->machine, err);
+	if (ret == 0 && sup->template_use == PROTO_TEMPLATE_USED) {
+		ret = control_resume(sup->control);
+		if (ret < 0)
+			error_set(err, -ret, "go on from the template");
+	}
 	return ret;
-}
-
-/* Lets everything that is ready now happen, but waits for nothing. */
-static void run_pending(struct supervisor *sup)
-{
-	for (int i = 0; i < 64 && !sup->over; i++)
-		loop_step(&sup->loop, 0);
 }
 
 static void run(struct supervisor *sup)

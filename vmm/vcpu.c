@@ -183,8 +183,10 @@ static void *vcpu_thread(void *arg)
 
 int vcpu_start(struct vcpu *vcpu, struct error *err)
 {
-	int ret = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+	int ret;
 
+	vcpu->run->immediate_exit = 0; /* a kick of the last time */
+	ret = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
 	if (ret)
 		return error_set(err, ret, "start vCPU %u", vcpu->index);
 	vcpu->started = true;

@@ -64,7 +64,7 @@ static void run_machine(struct vmm_options *options, struct outcome *outcome)
 
 	ret = machine_create(&machine, &config, &err);
 	if (ret == 0)
-		ret = machine_build(machine, &err);
+		ret = machine_build(machine, NULL, &err);
 	ck_assert_msg(ret == 0, "%s", err.message);
 	ck_assert_msg(machine_start(machine, &err) == 0, "%s", err.message);
 	ck_assert_int_eq(loop_run(&outcome->loop), 0);
