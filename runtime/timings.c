@@ -34,12 +34,25 @@ static void log_moments(const struct globals *globals, const struct moment *mome
 	log_debug("start-up: %s", line);
 }
 
+static const char *template_word(uint32_t use)
+{
+	switch (use) {
+	case PROTO_TEMPLATE_USED:
+		return "used";
+	case PROTO_TEMPLATE_REFUSED:
+		return "refused";
+	default:
+		return "none";
+	}
+}
+
 static int write_moments(const struct globals *globals, const struct moment *moments, size_t count,
-			 const char *path, struct error *err)
+			 const char *template, const char *path, struct error *err)
 {
 	json_t *doc = json_object();
 	cleanup_free char *text = NULL;
 
+	json_object_set_new(doc, "template", json_string(template));
 	for (size_t i = 0; i < count; i++)
 		if (moments[i].ns)
 			json_object_set_new(doc, moments[i].key,
@@ -75,5 +88,7 @@ int container_tell_timings(struct container *container, const struct globals *gl
 	size_t count = sizeof(moments) / sizeof(moments[0]);
 
 	log_moments(globals, moments, count);
-	return path ? write_moments(globals, moments, count, path, err) : 0;
+	return path ? write_moments(globals, moments, count, template_word(status.template_use),
+				    path, err)
+		    : 0;
 }

@@ -7,11 +7,13 @@
 /* clang-format off */
 #define UNIT_SUITES \
 	SUITE(error) \
+	SUITE(records) \
 	SUITE(loop) \
 	SUITE(memory) \
 	SUITE(virtqueue) \
 	SUITE(mmio) \
 	SUITE(rng) \
+	SUITE(state) \
 	SUITE(console) \
 	SUITE(protocol) \
 	SUITE(base64) \
