@@ -9,6 +9,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "devices/balloon.h"
 #include "devices/console.h"
 #include "devices/rng.h"
 #include "vmm/boot_params.h"
@@ -40,6 +41,7 @@ struct machine {
 
 	struct console *console;
 	struct rng *rng;
+	struct balloon *balloon;
 	struct vsock *vsock;
 	struct blk *disks[VMM_DISKS_MAX];
 	char disk_names[VMM_DISKS_MAX][8];
@@ -113,6 +115,13 @@ static void console_output(void *ctx, const void *bytes, size_t len)
 	struct machine *machine = ctx;
 
 	console_ring_write(&machine->console_ring, bytes, len);
+}
+
+static void release_memory(void *ctx, void *bytes, size_t len)
+{
+	struct machine *machine = ctx;
+
+	vm_memory_release(&machine->memory, bytes, len);
 }
 
 static int plug(struct machine *machine, struct virtio_device *dev, struct loop *loop,
@@ -194,6 +203,11 @@ static int plug_all(struct machine *machine, struct error *err)
 		ret = rng_create(&machine->rng, &machine->memory.map, err);
 	if (ret == 0)
 		ret = plug(machine, rng_device(machine->rng), machine->config.loop, err);
+	if (ret == 0)
+		ret = balloon_create(&machine->balloon, &machine->memory.map, release_memory,
+				     machine, err);
+	if (ret == 0)
+		ret = plug(machine, balloon_device(machine->balloon), machine->config.loop, err);
 	return ret;
 }
 
@@ -319,6 +333,7 @@ static void take_down(struct machine *machine)
 	vsock_destroy(take_ptr(machine->vsock));
 	console_destroy(take_ptr(machine->console));
 	rng_destroy(take_ptr(machine->rng));
+	balloon_destroy(take_ptr(machine->balloon));
 	for (unsigned int i = 0; i < VMM_DISKS_MAX; i++)
 		blk_destroy(take_ptr(machine->disks[i]));
 	for (unsigned int i = 0; i < machine->vcpu_count; i++)

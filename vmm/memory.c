@@ -148,6 +148,17 @@ int vm_memory_save(const struct vm_memory *mem, int file_fd, struct error *err)
 	return 0;
 }
 
+void vm_memory_release(const struct vm_memory *mem, void *bytes, size_t len)
+{
+	uintptr_t start = ((uintptr_t)bytes + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+	uintptr_t end = ((uintptr_t)bytes + len) & ~(uintptr_t)(PAGE - 1);
+
+	/* A shared file keeps its pages until there is a hole; a clone only drops its own copies.
+	 */
+	if (start < end)
+		madvise((void *)start, end - start, mem->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED);
+}
+
 void vm_memory_destroy(struct vm_memory *mem)
 {
 	if (mem->base)

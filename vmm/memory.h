@@ -33,6 +33,12 @@ int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, struct er
 /* Writes the memory to an empty file; pages of zeroes become holes. Nobody writes meanwhile. */
 int vm_memory_save(const struct vm_memory *mem, int file_fd, struct error *err);
 
+/*
+ * Gives memory back to the host; what is read there next is undefined. Only whole pages are.
+ * Failing is no harm.
+ */
+void vm_memory_release(const struct vm_memory *mem, void *bytes, size_t len);
+
 void vm_memory_destroy(struct vm_memory *mem);
 
 /* Shows the memory to the VM. */

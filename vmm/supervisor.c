@@ -24,7 +24,12 @@
 #define TAIL_LINES 20
 #define TAIL_SIZE  3072
 
-/* A template is saved when the guest has nothing to do: looked at so often, for so long. */
+/*
+ * A template is saved when the guest has nothing to do: looked at so often, for so long. What the
+ * kernel puts off while booting, the reporting of free pages above all, begins after 2 s: better
+ * once here than in every clone.
+ */
+#define SETTLE_MS  2500
 #define IDLE_MS	   20
 #define IDLE_TRIES 250
 
@@ -119,7 +124,7 @@ static void agent_ready(void *ctx)
 	if (sup->timer_purpose == TIMER_AGENT)
 		set_timer(sup, TIMER_NONE, 0);
 	if (sup->options->save.state_fd >= 0)
-		set_timer(sup, TIMER_IDLE, IDLE_MS);
+		set_timer(sup, TIMER_IDLE, SETTLE_MS);
 }
 
 static void control_failed(void *ctx, bool told, const char *why)

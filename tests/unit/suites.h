@@ -14,6 +14,7 @@
 	SUITE(mmio) \
 	SUITE(rng) \
 	SUITE(state) \
+	SUITE(balloon) \
 	SUITE(console) \
 	SUITE(protocol) \
 	SUITE(base64) \
