@@ -16,8 +16,9 @@ starts_by() {
 	}
 }
 
-# make_template: after this there is one for the bundle.
+# make_template: after this there is one, for the bundle, in $template.
 make_template() {
+	bulkhead template clear
 	bulkhead run -b "$BUNDLE" "$ID" </dev/null >/dev/null
 	bulkhead template wait
 	template=$(echo "$TEMPLATES"/*[0-9a-f])
@@ -63,7 +64,7 @@ make_template() {
 		read -r -u "${CLONE[0]}" uptime
 		wait "$CLONE_PID" || true
 		[ "$(jq -r .template "$WORK/timings.$i")" = used ]
-		now=$(date -u -d "$now UTC" +%s.%N)
+		now=$(date -u -d "${now% UTC}" +%s.%N)
 		# The guest's files have the time of its last tick: 4 ms.
 		awk -v a="$before" -v t="$now" -v b="$after" 'BEGIN { exit !(t > a - 0.05 && t < b + 0.05) }' ||
 			{ echo "the clone says $now, it is $before to $after" >&2; return 1; }
