@@ -62,7 +62,7 @@ deps:
 
 run: deps
 	@$(MAKE) --no-print-directory all
-	@tests/on-kvm tests/demo
+	@LAB_CPUS=2 tests/on-kvm tests/demo
 
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
