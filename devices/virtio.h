@@ -18,7 +18,7 @@
 #include "devices/guest_memory.h"
 #include "devices/virtqueue.h"
 
-#define VIRTIO_QUEUES_MAX 4
+#define VIRTIO_QUEUES_MAX 9 /* a NIC with four pairs of queues */
 
 /* Device ids: virtio 1.2, section 5. */
 enum virtio_id {
@@ -130,7 +130,7 @@ void virtio_config_copy(const void *config, size_t config_len, uint32_t offset, 
 /* Interrupts for the used buffers of a queue, if the driver wants one (2.7.7, 2.7.10). */
 void virtio_queue_interrupt(struct virtio_device *dev, struct virtqueue *vq);
 
-/* Tells the driver that config space changed (4.2.2.1). */
+/* Tells the driver that config space changed (4.2.2.1). Called with the lock held. */
 void virtio_config_interrupt(struct virtio_device *dev);
 
 /*

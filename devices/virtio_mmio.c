@@ -19,6 +19,9 @@ static void raise_interrupt(void *ctx, uint32_t status_bits)
 	struct virtio_mmio *mmio = ctx;
 	uint64_t one = 1;
 
+	/* 2.5.2: who reads more than one field can tell that they do not belong together. */
+	if (status_bits & VIRTIO_MMIO_INT_CONFIG)
+		mmio->state.config_generation++;
 	atomic_fetch_or(&mmio->interrupt_status, status_bits);
 	/* An eventfd that is full has been signalled, so a failed write loses nothing. */
 	if (write(mmio->irq_fd, &one, sizeof(one)) < 0)

@@ -231,7 +231,7 @@ void virtqueue_unpop(struct virtqueue *vq)
 	vq->state.next_avail--;
 }
 
-void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len)
+void virtqueue_put(struct virtqueue *vq, uint16_t head, uint32_t len)
 {
 	struct vring_used *used = vq->used;
 	struct vring_used_elem *elem;
@@ -242,8 +242,21 @@ void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len)
 	elem->id = head;
 	elem->len = len;
 	vq->state.next_used++;
+}
+
+void virtqueue_publish(struct virtqueue *vq)
+{
+	struct vring_used *used = vq->used;
+
 	/* Release: the entry and the buffer are visible before the index (2.7.8.2). */
-	__atomic_store_n(&used->idx, vq->state.next_used, __ATOMIC_RELEASE);
+	if (vq->state.ready)
+		__atomic_store_n(&used->idx, vq->state.next_used, __ATOMIC_RELEASE);
+}
+
+void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len)
+{
+	virtqueue_put(vq, head, len);
+	virtqueue_publish(vq);
 }
 
 bool virtqueue_wants_interrupt(struct virtqueue *vq)

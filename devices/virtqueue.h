@@ -75,11 +75,18 @@ int virtqueue_enable(struct virtqueue *vq);
  */
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 
-/* Gives the chain popped last back, unused: it is the next one to be popped. */
+/* Gives the chain popped last back, unused: it is the next one to be popped. So again for more. */
 void virtqueue_unpop(struct virtqueue *vq);
 
 /* Returns a chain to the driver; len bytes of its writable part were written. */
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len);
+
+/*
+ * The same in two steps, for what only makes sense as a whole: the driver sees none of the chains
+ * put before virtqueue_publish.
+ */
+void virtqueue_put(struct virtqueue *vq, uint16_t head, uint32_t len);
+void virtqueue_publish(struct virtqueue *vq);
 
 /* Whether the driver wants an interrupt for what was pushed since the last call. */
 bool virtqueue_wants_interrupt(struct virtqueue *vq);

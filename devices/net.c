@@ -1,0 +1,476 @@
+#include "devices/net.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "devices/net_internal.h"
+
+/* Names from newer headers than Debian 12's (virtio 1.3, 5.1.3; Linux 6.2). */
+#define NET_F_GUEST_USO4 54
+#define NET_F_GUEST_USO6 55
+#define NET_F_HOST_USO	 56
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+static struct net *to_net(struct virtio_device *dev)
+{
+	return container_of(dev, struct net, dev);
+}
+
+void net_mac(unsigned int index, uint8_t mac[6])
+{
+	const uint8_t bytes[6] = {0x02, 'b', 'k', 0, 0, (uint8_t)index};
+
+	memcpy(mac, bytes, sizeof(bytes));
+}
+
+/* --- the back end; in the I/O thread, or when there is none --- */
+
+static void pair_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct net_pair *pair = container_of(watch, struct net_pair, watch);
+	struct net *net = pair->net;
+	int ret = 0;
+
+	pthread_mutex_lock(&net->dev.lock);
+	if (pair->fd < 0)
+		goto out;
+	/* A tap that was taken away says so by an error at reading, whoever waits for what. */
+	if (events & (EPOLLERR | EPOLLHUP) && (!net->dev.active || pair->rx_starved)) {
+		net_link_lost(net, "it was taken away");
+		goto out;
+	}
+	if (events & EPOLLOUT && net->stream)
+		ret = net_stream_flush(pair);
+	if (ret < 0 && ret != -EAGAIN) {
+		net_link_lost(net, strerror(-ret));
+		goto out;
+	}
+	if (events & EPOLLOUT && ret == 0)
+		for (unsigned int i = pair->index; i < net->pair_count; i += net->fd_count) {
+			net->pairs[i].tx_blocked = false;
+			net_tx(&net->pairs[i]);
+		}
+	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP))
+		net_rx(pair);
+	else
+		net_pair_watch(pair);
+out:
+	pthread_mutex_unlock(&net->dev.lock);
+}
+
+void net_pair_watch(struct net_pair *pair)
+{
+	struct net *net = pair->net;
+	uint32_t events = 0;
+
+	if (!pair->watch.active)
+		return;
+	if (net->dev.active && !net->dev.broken && !pair->rx_starved)
+		events |= EPOLLIN;
+	for (unsigned int i = pair->index; i < net->pair_count; i += net->fd_count)
+		if (net->pairs[i].tx_blocked)
+			events |= EPOLLOUT;
+	loop_mod(&net->loop, &pair->watch, events);
+}
+
+static void back_end_close(struct net *net)
+{
+	for (unsigned int i = 0; i < net->pair_count; i++) {
+		struct net_pair *pair = &net->pairs[i];
+
+		loop_del(&net->loop, &pair->watch);
+		close_fd(&pair->fd);
+		pair->spill_len = 0;
+		pair->tx_blocked = false;
+	}
+	net_stream_destroy(take_ptr(net->stream));
+	net->fd_count = 0;
+	net->tap = false;
+}
+
+static void set_link(struct net *net, bool up)
+{
+	uint16_t status = up ? VIRTIO_NET_S_LINK_UP : 0;
+
+	/* A new place on the network: who talked with the guest is to learn where it is. */
+	if (up && net->had_link && net_offers(net, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		status |= VIRTIO_NET_S_ANNOUNCE;
+	net->had_link |= up;
+	if (net->config.status == status)
+		return;
+	net->config.status = status;
+	virtio_config_interrupt(&net->dev);
+}
+
+void net_link_lost(struct net *net, const char *why)
+{
+	log_warn("%s: the interface behind it is lost (%s), its link is down", net->dev.name, why);
+	back_end_close(net);
+	set_link(net, false);
+}
+
+static unsigned int tap_offloads(const struct net *net)
+{
+	static const struct {
+		unsigned int feature, flag;
+	} rows[] = {
+		{VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4},	 {VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6},
+		{VIRTIO_NET_F_GUEST_ECN, TUN_F_TSO_ECN}, {NET_F_GUEST_USO4, TUN_F_USO4},
+		{NET_F_GUEST_USO6, TUN_F_USO6},
+	};
+	unsigned int flags = TUN_F_CSUM;
+
+	if (!net_offers(net, VIRTIO_NET_F_GUEST_CSUM))
+		return 0;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (net_offers(net, rows[i].feature))
+			flags |= rows[i].flag;
+	return flags;
+}
+
+/* A queue that the driver does not serve must get nothing, or that would wait in it for ever. */
+static void tap_use_queue(const struct net_pair *pair, bool use)
+{
+	struct ifreq request = {.ifr_flags = use ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE};
+
+	/* EINVAL: it is so already, or the tap has one queue only. */
+	if (ioctl(pair->fd, TUNSETQUEUE, &request) < 0 && errno != EINVAL)
+		log_debug("%s: queue %u: %s", pair->net->dev.name, pair->index, strerror(errno));
+}
+
+/* Has the back end follow what the driver negotiated. */
+static void settle(struct net *net)
+{
+	unsigned int offloads = tap_offloads(net);
+
+	net->stale = false;
+	if (net->tap && net->dev.active && ioctl(net->pairs[0].fd, TUNSETOFFLOAD, offloads) < 0) {
+		offloads &= ~(unsigned int)(TUN_F_USO4 | TUN_F_USO6);
+		if (ioctl(net->pairs[0].fd, TUNSETOFFLOAD, offloads) < 0)
+			log_warn("%s: TUNSETOFFLOAD: %s", net->dev.name, strerror(errno));
+	}
+	for (unsigned int i = 0; i < net->fd_count; i++) {
+		struct net_pair *pair = &net->pairs[i];
+		bool use = i < net->used_pairs;
+
+		if (!use)
+			loop_del(&net->loop, &pair->watch);
+		if (net->tap && net->fd_count > 1)
+			tap_use_queue(pair, use);
+		if (use && !pair->watch.active)
+			loop_add(&net->loop, &pair->watch, pair->fd, 0, pair_ready);
+		net_pair_watch(pair);
+	}
+}
+
+static void back_end_install(struct net *net)
+{
+	back_end_close(net);
+	net->next = false;
+	for (unsigned int i = 0; i < net->next_count; i++)
+		net->pairs[i].fd = take_fd(&net->next_fds[i]);
+	net->fd_count = net->next_count;
+	if (net->fd_count) {
+		int kind = 0;
+		socklen_t len = sizeof(kind);
+
+		net->tap = getsockopt(net->pairs[0].fd, SOL_SOCKET, SO_TYPE, &kind, &len) < 0;
+		if (!net->tap && kind == SOCK_STREAM)
+			net->stream = net_stream_create();
+		if (kind == SOCK_STREAM && !net->stream)
+			back_end_close(net);
+	}
+	settle(net);
+	set_link(net, net->fd_count > 0);
+}
+
+static void woken(struct loop_watch *watch, uint32_t events)
+{
+	struct net *net = container_of(watch, struct net, wake_watch);
+	uint64_t count;
+
+	(void)events;
+	if (read(net->wake_fd, &count, sizeof(count)) < 0)
+		return;
+	pthread_mutex_lock(&net->dev.lock);
+	if (net->next)
+		back_end_install(net);
+	else if (net->stale)
+		settle(net);
+	pthread_mutex_unlock(&net->dev.lock);
+}
+
+void net_wake(struct net *net)
+{
+	uint64_t one = 1;
+
+	/* A full eventfd wakes as well. */
+	if (write(net->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* --- the device --- */
+
+static void net_kicked(struct virtio_device *dev, unsigned int queue)
+{
+	struct net *net = to_net(dev);
+
+	if (net->stale)
+		settle(net);
+	if (queue == 2 * net->pair_count)
+		net_control(net);
+	else if (queue & 1)
+		net_tx(&net->pairs[queue / 2]);
+	else if (net->pairs[queue / 2].fd >= 0)
+		net_rx(&net->pairs[queue / 2]);
+}
+
+static void net_activate(struct virtio_device *dev)
+{
+	struct net *net = to_net(dev);
+
+	net->stale = true;
+	net_wake(net);
+}
+
+static void net_reset(struct virtio_device *dev)
+{
+	struct net *net = to_net(dev);
+
+	for (unsigned int i = 0; i < net->pair_count; i++) {
+		net_rx_reset(&net->pairs[i]);
+		net->pairs[i].tx_blocked = false;
+	}
+	net->config.status &= (uint16_t)~VIRTIO_NET_S_ANNOUNCE;
+	net->used_pairs = 1;
+	net->stale = true;
+	net_wake(net);
+}
+
+static void net_config_read(struct virtio_device *dev, uint32_t offset, void *buf, size_t len)
+{
+	struct net *net = to_net(dev);
+
+	virtio_config_copy(&net->config, sizeof(net->config), offset, buf, len);
+}
+
+static void *net_thread(void *arg)
+{
+	struct net *net = arg;
+	int ret;
+
+	pthread_setname_np(pthread_self(), net->dev.name);
+	if (net->thread_begins)
+		net->thread_begins();
+	ret = loop_run(&net->loop);
+	if (ret < 0)
+		log_error("%s: event loop: %s", net->dev.name, strerror(-ret));
+	return NULL;
+}
+
+/* Signals are for the main thread: the new one starts with all of them blocked. */
+static int net_start(struct virtio_device *dev)
+{
+	struct net *net = to_net(dev);
+	sigset_t all, old;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&net->thread, NULL, net_thread, net);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	net->thread_runs = ret == 0;
+	return -ret;
+}
+
+static void net_stop(struct virtio_device *dev)
+{
+	struct net *net = to_net(dev);
+
+	if (!net->thread_runs)
+		return;
+	pthread_mutex_lock(&dev->lock);
+	dev->active = false;
+	pthread_mutex_unlock(&dev->lock);
+	loop_stop(&net->loop);
+	pthread_join(net->thread, NULL);
+	net->thread_runs = false;
+}
+
+static const struct virtio_device_ops net_ops = {
+	.config_read = net_config_read,
+	.start = net_start,
+	.activate = net_activate,
+	.reset = net_reset,
+	.queue_kicked = net_kicked,
+	.stop = net_stop,
+};
+
+/* 5.1.3. A link's MTU is told to the agent with its addresses: the driver reads it but once. */
+static uint64_t net_features(const struct net_options *options)
+{
+	uint64_t features = 1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_STATUS |
+			    1ull << VIRTIO_NET_F_MRG_RXBUF | 1ull << VIRTIO_NET_F_CTRL_VQ |
+			    1ull << VIRTIO_NET_F_CTRL_RX | 1ull << VIRTIO_NET_F_CTRL_MAC_ADDR |
+			    1ull << VIRTIO_NET_F_GUEST_ANNOUNCE;
+
+	if (options->pairs > 1)
+		features |= 1ull << VIRTIO_NET_F_MQ;
+	if (options->plain)
+		return features;
+	features |= 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM |
+		    1ull << VIRTIO_NET_F_HOST_TSO4 | 1ull << VIRTIO_NET_F_HOST_TSO6 |
+		    1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_GUEST_TSO4 |
+		    1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_ECN;
+	if (options->udp_segmentation)
+		features |= 1ull << NET_F_HOST_USO | 1ull << NET_F_GUEST_USO4 |
+			    1ull << NET_F_GUEST_USO6;
+	return features;
+}
+
+static int prepare(struct net *net, struct error *err)
+{
+	int ret = loop_init(&net->loop);
+
+	if (ret < 0)
+		return error_set(err, -ret, "%s: event loop", net->dev.name);
+	net->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (net->wake_fd < 0)
+		return error_set(err, errno, "%s: eventfd", net->dev.name);
+	ret = loop_add(&net->loop, &net->wake_watch, net->wake_fd, EPOLLIN, woken);
+	if (ret < 0)
+		return error_set(err, -ret, "%s: epoll", net->dev.name);
+	for (unsigned int i = 0; i < net->pair_count; i++) {
+		net->pairs[i].spill = malloc(NET_PACKET_MAX);
+		if (!net->pairs[i].spill)
+			return error_set(err, ENOMEM, "%s", net->dev.name);
+	}
+	return 0;
+}
+
+int net_create(struct net **out, const struct net_options *options, const struct guest_memory *mem,
+	       struct error *err)
+{
+	struct net *net;
+	int ret;
+
+	if (!options->pairs || options->pairs > NET_PAIRS_MAX)
+		return error_say(err, EINVAL, "%s: 1 to %u pairs of queues", options->name,
+				 NET_PAIRS_MAX);
+	net = calloc(1, sizeof(*net));
+	if (!net)
+		return error_set(err, ENOMEM, "%s", options->name);
+	net->dev.ops = &net_ops;
+	net->dev.name = options->name;
+	net->dev.id = VIRTIO_ID_NET;
+	net->pair_count = options->pairs;
+	net->used_pairs = 1;
+	net->wake_fd = -1;
+	net->thread_begins = options->thread_begins;
+	for (unsigned int i = 0; i < NET_PAIRS_MAX; i++) {
+		net->pairs[i].net = net;
+		net->pairs[i].index = i;
+		net->pairs[i].fd = -1;
+		net->next_fds[i] = -1;
+	}
+	net_mac(options->index, net->config.mac);
+	net->config.max_virtqueue_pairs = (uint16_t)options->pairs;
+	virtio_device_init(&net->dev, mem, net_features(options), 2 * options->pairs + 1,
+			   NET_QUEUE_SIZE);
+	ret = prepare(net, err);
+	if (ret < 0) {
+		net_destroy(net);
+		return ret;
+	}
+	*out = net;
+	return 0;
+}
+
+void net_destroy(struct net *net)
+{
+	if (!net)
+		return;
+	net_stop(&net->dev);
+	back_end_close(net);
+	for (unsigned int i = 0; i < NET_PAIRS_MAX; i++) {
+		close_fd(&net->next_fds[i]);
+		free(net->pairs[i].spill);
+	}
+	loop_del(&net->loop, &net->wake_watch);
+	close_fd(&net->wake_fd);
+	loop_destroy(&net->loop);
+	virtio_device_destroy(&net->dev);
+	free(net);
+}
+
+struct virtio_device *net_device(struct net *net)
+{
+	return &net->dev;
+}
+
+struct loop *net_loop(struct net *net)
+{
+	return &net->loop;
+}
+
+static int check_fd(const struct net *net, int fd, struct error *err)
+{
+	int flags = fcntl(fd, F_GETFL), size = NET_HEADER_LEN, kind = 0;
+	struct ifreq request = {0};
+	socklen_t len = sizeof(kind);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return error_set(err, errno, "%s", net->dev.name);
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &len) == 0) {
+		if (kind == SOCK_STREAM && net->dev.features & 1ull << VIRTIO_NET_F_CSUM)
+			return error_say(err, EINVAL, "%s: not made for a stream of frames",
+					 net->dev.name);
+		return 0;
+	}
+	if (ioctl(fd, TUNGETIFF, &request) < 0)
+		return error_say(err, EINVAL, "%s: what comes is neither a tap nor a socket",
+				 net->dev.name);
+	if ((request.ifr_flags & (IFF_TAP | IFF_VNET_HDR)) != (IFF_TAP | IFF_VNET_HDR))
+		return error_say(err, EINVAL, "%s: %.16s is not a tap with headers (IFF_VNET_HDR)",
+				 net->dev.name, request.ifr_name);
+	if (ioctl(fd, TUNSETVNETHDRSZ, &size) < 0)
+		return error_set(err, errno, "%s: TUNSETVNETHDRSZ", net->dev.name);
+	return 0;
+}
+
+int net_attach(struct net *net, const int *fds, unsigned int fd_count, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < fd_count && ret == 0; i++)
+		ret = check_fd(net, fds[i], err);
+	if (ret < 0)
+		return ret;
+	if (fd_count > net->pair_count)
+		return error_say(err, EINVAL, "%s: %u queues, it has %u", net->dev.name, fd_count,
+				 net->pair_count);
+	pthread_mutex_lock(&net->dev.lock);
+	for (unsigned int i = 0; i < NET_PAIRS_MAX; i++) {
+		close_fd(&net->next_fds[i]);
+		if (i < fd_count)
+			net->next_fds[i] = fds[i];
+	}
+	net->next_count = fd_count;
+	net->next = true;
+	pthread_mutex_unlock(&net->dev.lock);
+	net_wake(net);
+	return 0;
+}

@@ -1,0 +1,130 @@
+/* What the parts of the net device share. Everything here runs under dev.lock. */
+#ifndef DEVICES_NET_INTERNAL_H
+#define DEVICES_NET_INTERNAL_H
+
+#include <linux/virtio_net.h>
+
+#include "devices/net.h"
+
+#define NET_QUEUE_SIZE 256
+#define NET_HEADER_LEN 12u /* 5.1.6: struct virtio_net_hdr with num_buffers */
+/* The largest packet: 64 KiB of IP behind an Ethernet header with a VLAN tag. */
+#define NET_FRAME_MAX  (65535u + 18u)
+#define NET_PACKET_MAX (NET_HEADER_LEN + NET_FRAME_MAX)
+#define NET_FRAME_MIN  14u
+/* Packets a call: then others on this loop, and a vCPU that waits for the lock, have their turn. */
+#define NET_BUDGET 64
+/* Receive buffers taken ahead: so many segments at most. */
+#define NET_RX_SEGMENTS (2 * VIRTQUEUE_SEGMENTS_MAX)
+
+struct net_buffer {
+	uint16_t head;
+	uint16_t segments;
+	uint32_t len; /* bytes */
+};
+
+struct net_pair {
+	struct net *net;
+	unsigned int index;
+	int fd; /* of the back end; -1: none for this pair */
+	struct loop_watch watch;
+
+	/*
+	 * Receive buffers taken from the ring and not filled yet, oldest first, all their segments
+	 * in a row: a packet is read straight into them.
+	 */
+	struct net_buffer buffers[NET_QUEUE_SIZE];
+	unsigned int buffer_count;
+	struct iovec segments[NET_RX_SEGMENTS];
+	unsigned int segment_count;
+	size_t room; /* bytes */
+
+	/* A packet for which there are not yet enough buffers. */
+	uint8_t *spill;
+	size_t spill_len;
+
+	bool rx_starved; /* waits for buffers: the back end is not read */
+	bool tx_blocked; /* the back end takes no more for now */
+	struct virtqueue_chain chain;
+};
+
+struct net_stream; /* net_stream.c */
+
+struct net {
+	struct virtio_device dev;
+	struct virtio_net_config config;
+	struct loop loop;
+	pthread_t thread;
+	bool thread_runs;
+	void (*thread_begins)(void);
+
+	struct net_pair pairs[NET_PAIRS_MAX];
+	unsigned int pair_count;
+	unsigned int used_pairs; /* by the driver: VIRTIO_NET_CTRL_MQ */
+	unsigned int fd_count;	 /* of the back end */
+	bool tap;
+	struct net_stream *stream; /* the back end is one; or NULL */
+	bool had_link;
+
+	/* Handed over by net_attach, installed by the I/O thread. */
+	int next_fds[NET_PAIRS_MAX];
+	unsigned int next_count;
+	bool next;
+	int wake_fd;
+	struct loop_watch wake_watch;
+	bool stale; /* the back end has to be told what the driver negotiated */
+};
+
+static inline unsigned int net_rx_queue(const struct net_pair *pair)
+{
+	return 2 * pair->index;
+}
+
+static inline unsigned int net_tx_queue(const struct net_pair *pair)
+{
+	return 2 * pair->index + 1;
+}
+
+static inline bool net_offers(const struct net *net, unsigned int feature)
+{
+	return net->dev.negotiated & 1ull << feature;
+}
+
+/* net.c */
+
+/* The back end has gone by itself. */
+void net_link_lost(struct net *net, const char *why);
+/* Sets what this pair's back end is watched for. */
+void net_pair_watch(struct net_pair *pair);
+/* Has the I/O thread look again at what the driver and net_attach want. From any thread. */
+void net_wake(struct net *net);
+
+/* net_rx.c */
+
+void net_rx(struct net_pair *pair);
+/* Forgets buffers and packet: the ring is reset. */
+void net_rx_reset(struct net_pair *pair);
+/* Gives the guest the packet in spill. Returns false when there is no room yet. */
+bool net_rx_deliver(struct net_pair *pair);
+
+/* net_tx.c */
+
+void net_tx(struct net_pair *pair);
+
+/* net_control.c */
+
+void net_control(struct net *net);
+
+/* net_stream.c: see net_attach. */
+
+struct net_stream *net_stream_create(void);
+void net_stream_destroy(struct net_stream *stream);
+/* Next packet into spill. Returns 1, 0 when there is none yet, or a negative errno at its end. */
+int net_stream_read(struct net_pair *pair);
+/* Sends chain's frame. Returns 0, or -EAGAIN and nothing is sent, or another negative errno. */
+int net_stream_write(struct net_pair *pair, const struct iovec *iov, unsigned int count,
+		     size_t len);
+/* Sends on what a full socket left over. Returns 0, -EAGAIN or another negative errno. */
+int net_stream_flush(struct net_pair *pair);
+
+#endif
