@@ -2,9 +2,9 @@
 #ifndef DEVICES_NET_INTERNAL_H
 #define DEVICES_NET_INTERNAL_H
 
-#include <linux/virtio_net.h>
-
 #include "devices/net.h"
+
+#include <linux/virtio_net.h>
 
 #define NET_QUEUE_SIZE 256
 #define NET_HEADER_LEN 12u /* 5.1.6: struct virtio_net_hdr with num_buffers */

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "devices/iov.h"
 #include "devices/net_internal.h"

@@ -96,21 +96,13 @@ struct proto_process {
  * Descriptors that nobody takes are closed.
  */
 enum proto_attach_kind {
-	/*
-	 * NIC number index. Descriptors: a tap's queues, with IFF_VNET_HDR, one each; none takes
-	 * the link down. Parameters: struct proto_attach_net.
-	 */
+	/* NIC number index. Descriptors: as for net_attach (devices/net.h). No parameters. */
 	PROTO_ATTACH_NET = 1,
 };
 
 struct proto_attach {
 	uint32_t kind;
 	uint32_t index; /* of the device among those of its kind */
-} __attribute__((packed));
-
-struct proto_attach_net {
-	uint8_t mac[6];
-	uint16_t mtu;
 } __attribute__((packed));
 
 #define PROTO_ENTROPY_LEN 64

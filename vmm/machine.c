@@ -5,12 +5,14 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "devices/balloon.h"
 #include "devices/console.h"
+#include "devices/net.h"
 #include "devices/rng.h"
 #include "vmm/boot_params.h"
 #include "vmm/cpuid.h"
@@ -45,6 +47,8 @@ struct machine {
 	struct vsock *vsock;
 	struct blk *disks[VMM_DISKS_MAX];
 	char disk_names[VMM_DISKS_MAX][8];
+	struct net *nics[VMM_NICS_MAX];
+	char nic_names[VMM_NICS_MAX][8];
 	struct slot slots[LAYOUT_VIRTIO_SLOTS];
 	unsigned int slot_count;
 
@@ -166,6 +170,39 @@ static int plug_disk(struct machine *machine, unsigned int i, struct error *err)
 	return plug(machine, blk_device(machine->disks[i]), blk_loop(machine->disks[i]), err);
 }
 
+/* Linux 6.2 has taps that cut UDP into segments; to offer this to the guest is the kernel's word.
+ */
+static bool kernel_cuts_udp(void)
+{
+	struct utsname name;
+	unsigned int major = 0, minor = 0;
+
+	if (uname(&name) < 0 || sscanf(name.release, "%u.%u", &major, &minor) != 2)
+		return false;
+	return major > 6 || (major == 6 && minor >= 2);
+}
+
+static int plug_nic(struct machine *machine, unsigned int i, struct error *err)
+{
+	const struct vmm_options *options = machine->config.options;
+	struct net_options net = {
+		.name = machine->nic_names[i],
+		.index = i,
+		.pairs = options->nic_stream[i]		 ? 1
+			 : options->cpus < NET_PAIRS_MAX ? options->cpus
+							 : NET_PAIRS_MAX,
+		.plain = options->nic_stream[i],
+		.udp_segmentation = kernel_cuts_udp(),
+	};
+	int ret;
+
+	snprintf(machine->nic_names[i], sizeof(machine->nic_names[i]), "net%u", i);
+	ret = net_create(&machine->nics[i], &net, &machine->memory.map, err);
+	if (ret < 0)
+		return ret;
+	return plug(machine, net_device(machine->nics[i]), net_loop(machine->nics[i]), err);
+}
+
 static int plug_vsock(struct machine *machine, struct error *err)
 {
 	cleanup_fd int listen_fd = copy_fd(machine->config.options->vsock_fd);
@@ -208,6 +245,8 @@ static int plug_all(struct machine *machine, struct error *err)
 				     machine, err);
 	if (ret == 0)
 		ret = plug(machine, balloon_device(machine->balloon), machine->config.loop, err);
+	for (unsigned int i = 0; ret == 0 && i < machine->config.options->nic_count; i++)
+		ret = plug_nic(machine, i, err);
 	return ret;
 }
 
@@ -336,6 +375,8 @@ static void take_down(struct machine *machine)
 	balloon_destroy(take_ptr(machine->balloon));
 	for (unsigned int i = 0; i < VMM_DISKS_MAX; i++)
 		blk_destroy(take_ptr(machine->disks[i]));
+	for (unsigned int i = 0; i < VMM_NICS_MAX; i++)
+		net_destroy(take_ptr(machine->nics[i]));
 	for (unsigned int i = 0; i < machine->vcpu_count; i++)
 		vcpu_destroy(&machine->vcpus[i]);
 	machine->vcpu_count = 0;
@@ -471,17 +512,26 @@ void machine_destroy(struct machine *machine)
 	free(machine);
 }
 
+static int attach_net(struct machine *machine, uint32_t index, const struct proto_frame *frame,
+		      struct error *err)
+{
+	int ret;
+
+	if (index >= VMM_NICS_MAX || !machine->nics[index])
+		return error_say(err, ENODEV, "ATTACH: there is no NIC %u", index);
+	ret = net_attach(machine->nics[index], frame->fds, frame->fd_count, err);
+	for (unsigned int i = 0; ret == 0 && i < frame->fd_count; i++)
+		frame->fds[i] = -1;
+	return ret;
+}
+
 int machine_attach(struct machine *machine, const struct proto_attach *what, const void *parameters,
 		   size_t len, const struct proto_frame *frame, struct error *err)
 {
-	(void)machine;
 	(void)parameters;
-	(void)len;
-	(void)frame;
-	switch (what->kind) {
-	default:
-		return error_say(err, EOPNOTSUPP, "ATTACH: no kind %u", what->kind);
-	}
+	if (what->kind == PROTO_ATTACH_NET && len == 0)
+		return attach_net(machine, what->index, frame, err);
+	return error_say(err, EOPNOTSUPP, "ATTACH: no kind %u with %zu bytes", what->kind, len);
 }
 
 void machine_marks(const struct machine *machine, struct machine_marks *marks)

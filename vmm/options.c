@@ -15,6 +15,7 @@ enum option_key {
 	KEY_MEMORY,
 	KEY_CPUS,
 	KEY_DISK,
+	KEY_NIC,
 	KEY_VSOCK_FD,
 	KEY_CONTROL_FD,
 	KEY_PARENT_FD,
@@ -38,6 +39,7 @@ static const struct argp_option option_list[] = {
 	{"cpus", KEY_CPUS, "N", 0, "Virtual CPUs", 0},
 	{"disk", KEY_DISK, "fd=N|empty[,ro][,serial=TEXT]", 0,
 	 "A disk; vda, vdb, ... in this order", 0},
+	{"nic", KEY_NIC, "tap|stream", 0, "A NIC without a link; what it is to be attached to", 0},
 	{"vsock-fd", KEY_VSOCK_FD, "N", 0, "Listening Unix socket for CONNECT <port>", 0},
 	{"control-fd", KEY_CONTROL_FD, "N", 0, "Listening Unix socket of the control protocol", 0},
 	{"parent-fd", KEY_PARENT_FD, "N", 0, "The first control client, connected", 0},
@@ -142,6 +144,18 @@ static void parse_template(struct argp_state *state, const char *what,
 		argp_failure(state, 2, 0, "%s: state=N and memory=N are needed", what);
 }
 
+static void parse_nic(struct argp_state *state, struct vmm_options *options, const char *text)
+{
+	bool stream = strcmp(text, "stream") == 0;
+
+	if (!stream && strcmp(text, "tap") != 0)
+		argp_failure(state, 2, 0, "--nic: \"%s\" is neither tap nor stream", text);
+	else if (options->nic_count == VMM_NICS_MAX)
+		argp_failure(state, 2, 0, "--nic: at most %d NICs", VMM_NICS_MAX);
+	else
+		options->nic_stream[options->nic_count++] = stream;
+}
+
 static void parse_stdio(struct argp_state *state, struct vmm_options *options, char *text)
 {
 	for (int i = 0; i < 3; i++) {
@@ -195,6 +209,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_DISK:
 		parse_disk(state, options, arg);
+		return 0;
+	case KEY_NIC:
+		parse_nic(state, options, arg);
 		return 0;
 	case KEY_VSOCK_FD:
 		options->vsock_fd = parse_fd(state, "--vsock-fd", arg);

@@ -22,6 +22,8 @@ struct vmm_template {
 	int memory_fd;
 };
 
+#define VMM_NICS_MAX 8
+
 struct vmm_options {
 	const char *id;
 	const char *kernel;
@@ -31,6 +33,8 @@ struct vmm_options {
 	unsigned int cpus;
 	struct vmm_disk disks[VMM_DISKS_MAX];
 	unsigned int disk_count;
+	bool nic_stream[VMM_NICS_MAX]; /* its back end will be a stream of frames, not a tap */
+	unsigned int nic_count;
 	int vsock_fd; /* -1: none, as below */
 	int control_fd;
 	int parent_fd;

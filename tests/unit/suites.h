@@ -19,6 +19,7 @@
 	SUITE(protocol) \
 	SUITE(base64) \
 	SUITE(blk) \
+	SUITE(net) \
 	SUITE(vsock) \
 	SUITE(vsock_flow) \
 	SUITE(vsock_hybrid)
