@@ -50,7 +50,7 @@ help:
 
 PACKAGES = build-essential clang clang-format libclang-rt-14-dev flex bison bc libelf-dev libssl-dev \
 	   xz-utils cpio rsync pkg-config linux-source-6.12 libfdt-dev libjansson-dev libseccomp-dev \
-	   libcap-ng-dev liburing-dev check bats jq busybox-static erofs-utils e2fsprogs \
+	   libcap-ng-dev libnl-3-dev libnl-route-3-dev liburing-dev check bats jq busybox-static erofs-utils e2fsprogs \
 	   qemu-system-x86 qemu-system-common crun runc mmdebstrap umoci skopeo
 
 deps:

@@ -7,6 +7,7 @@
 #include "guest-agent/agent.h"
 #include "guest-agent/cgroup.h"
 #include "guest-agent/identity.h"
+#include "guest-agent/network.h"
 #include "guest-agent/spec.h"
 
 /* The host is gone, and with it everybody who could want this VM. */
@@ -153,6 +154,16 @@ static int on_resize(struct agent *agent, const struct proto_frame *frame, struc
 		       : 0;
 }
 
+static int on_network(struct agent *agent, const struct proto_frame *frame, struct error *err)
+{
+	json_t *body = parse_body(frame, err);
+	int ret = body ? network_apply(body, err) : -EINVAL;
+
+	(void)agent;
+	json_decref(body);
+	return ret;
+}
+
 static int on_shutdown(struct agent *agent, const struct proto_frame *frame, struct error *err)
 {
 	(void)err;
@@ -207,6 +218,8 @@ static request_fn *handler_of(enum proto_type type)
 		return on_wait;
 	case PROTO_RESIZE:
 		return on_resize;
+	case PROTO_NETWORK:
+		return on_network;
 	case PROTO_SHUTDOWN:
 		return on_shutdown;
 	default:

@@ -101,6 +101,7 @@ static int launch(struct container *container, const struct globals *globals,
 		.placement = &container->placement,
 		.size = &container->size,
 		.images = images,
+		.nics = container->slots.nics,
 		.vsock_fd = vsock_fd,
 		.control_fd = control_fd,
 		.tty_fd = tty_fd,
@@ -138,8 +139,12 @@ static int prepare_place(struct container *container, const struct globals *glob
 	int ret = placement_prepare(&container->placement, globals->cgroup_manager, config,
 				    container->state.id, err);
 
+	if (ret == 0)
+		ret = network_plan(&container->slots, &container->placement, &globals->settings,
+				   container->size.vcpus, err);
 	if (ret < 0)
 		return ret;
+	json_object_set_new(container->state.doc, "network", network_save(&container->slots));
 	json_object_set_new(container->state.doc, "cgroup",
 			    cgroup_save(&container->placement.cgroup));
 	json_object_set(container->state.doc, "hooks", json_object_get(config, "hooks"));
@@ -439,9 +444,12 @@ int container_create(struct container *container, struct globals *globals,
 
 int container_start(struct container *container, struct error *err)
 {
-	int ret = control_request(&container->control, PROTO_START, NULL, 0, START_LIMIT, NULL,
-				  err);
+	int ret = network_join(&container->control, container->state.pid,
+			       json_object_get(container->state.doc, "network"), err);
 
+	if (ret == 0)
+		ret = control_request(&container->control, PROTO_START, NULL, 0, START_LIMIT, NULL,
+				      err);
 	if (ret < 0)
 		return ret;
 	state_set_phase(&container->state, "running");

@@ -7,6 +7,7 @@
 #include "runtime/command.h"
 #include "runtime/console.h"
 #include "runtime/control_client.h"
+#include "runtime/network.h"
 #include "runtime/options.h"
 #include "runtime/placement.h"
 #include "runtime/state.h"
@@ -26,6 +27,7 @@ struct container {
 	struct state state;
 	struct bundle bundle;
 	struct vm_size size;
+	struct network_slots slots;
 	struct binds binds;
 	struct vmm_files files;
 	struct placement placement;

@@ -32,6 +32,7 @@ static const struct setting {
 	 .annotation = true,
 	 .min = SETTINGS_MIN_MIB,
 	 .max = SETTINGS_MAX_MIB},
+	{.name = "nics", .type = NUMBER, .annotation = true, .min = 1, .max = SETTINGS_MAX_NICS},
 	{.name = "process-runtime", .type = TEXT, .annotation = false},
 	{.name = "template", .type = CHOICE, .annotation = true, .choices = {"auto", "off"}},
 	{.name = "vcpus", .type = NUMBER, .annotation = true, .min = 1, .max = SETTINGS_MAX_VCPUS},

@@ -16,6 +16,7 @@
 #define SETTINGS_MIN_MIB   64 /* of memory: the guest's kernel, its page tables and a workload */
 #define SETTINGS_MAX_MIB   (1u << 20)
 #define SETTINGS_MAX_VCPUS 64
+#define SETTINGS_MAX_NICS  8
 
 struct settings {
 	json_t *file, *annotations; /* NAME: value; either may be NULL */

@@ -35,6 +35,7 @@ struct vmm_options {
 	const struct vm_size *size;
 	const struct images *images;
 	struct placement *placement;
+	unsigned int nics;
 	int vsock_fd, control_fd, parent_fd;
 	int tty_fd; /* becomes the VMM's controlling terminal and standard streams; -1: none */
 	int log_fd; /* STDERR_FILENO: the VMM's own default */

@@ -1,0 +1,187 @@
+#include "runtime/network_internal.h"
+
+#include "common/cleanup.h"
+
+#include <fcntl.h>
+#include <netlink/netlink.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NETWORK_LIMIT_MS 10000
+#define QUEUES_MAX	 4 /* pairs of queues of a NIC: devices/net.h, NET_PAIRS_MAX */
+
+/* A visit to another network namespace. It is the calling thread's alone. */
+struct visit {
+	int home_fd;
+	struct nl_sock *sock;
+};
+
+static void leave(struct visit *visit)
+{
+	nl_socket_free(visit->sock);
+	/* Ours since before: no right is needed that we do not have. */
+	if (visit->home_fd >= 0 && setns(visit->home_fd, CLONE_NEWNET) < 0)
+		abort();
+	close_fd(&visit->home_fd);
+}
+
+static int enter(struct visit *visit, int netns_fd, struct error *err)
+{
+	cleanup_fd int home_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int ret;
+
+	*visit = (struct visit){.home_fd = -1};
+	if (home_fd < 0)
+		return error_set(err, errno, "open /proc/self/ns/net");
+	if (setns(netns_fd, CLONE_NEWNET) < 0)
+		return error_set(err, errno, "enter the container's network namespace");
+	visit->home_fd = take_fd(&home_fd);
+	visit->sock = nl_socket_alloc();
+	ret = visit->sock ? nl_connect(visit->sock, NETLINK_ROUTE) : -NLE_NOMEM;
+	if (ret < 0) {
+		leave(visit);
+		return error_say(err, EIO, "rtnetlink: %s", nl_geterror(ret));
+	}
+	return 0;
+}
+
+/* Returns how many interfaces a NIC is wanted for now. */
+static int count_interfaces(int netns_fd, struct error *err)
+{
+	struct network_interface found[NETWORK_NICS_MAX];
+	struct visit visit;
+	int ret = enter(&visit, netns_fd, err);
+
+	if (ret < 0)
+		return ret;
+	ret = network_find(visit.sock, found, err);
+	leave(&visit);
+	return ret;
+}
+
+int network_plan(struct network_slots *slots, const struct placement *placement,
+		 const struct settings *settings, uint32_t vcpus, struct error *err)
+{
+	unsigned int wanted = settings_number(settings, "nics");
+	int count = 0;
+
+	*slots = (struct network_slots){.queues = vcpus < QUEUES_MAX ? vcpus : QUEUES_MAX};
+	if (placement->netns_fd < 0 && !placement->new_netns)
+		return 0;
+	if (placement->netns_fd >= 0)
+		count = count_interfaces(placement->netns_fd, err);
+	if (count < 0)
+		return count;
+	slots->nics = (unsigned int)count > wanted ? (unsigned int)count : wanted;
+	if (!slots->nics)
+		slots->nics = 1;
+	return 0;
+}
+
+json_t *network_save(const struct network_slots *slots)
+{
+	return json_pack("{s:i, s:i}", "nics", (int)slots->nics, "queues", (int)slots->queues);
+}
+
+static struct network_slots load(const json_t *saved)
+{
+	json_int_t nics = json_integer_value(json_object_get(saved, "nics"));
+	json_int_t queues = json_integer_value(json_object_get(saved, "queues"));
+
+	return (struct network_slots){
+		.nics = nics > 0 && nics <= NETWORK_NICS_MAX ? (unsigned int)nics : 0,
+		.queues = queues > 0 && queues <= QUEUES_MAX ? (unsigned int)queues : 1,
+	};
+}
+
+/* The VMM's namespace, unless it is our own. Returns a descriptor, -1 for that, or an error. */
+static int open_netns(pid_t vmm, struct error *err)
+{
+	char path[40];
+	cleanup_fd int fd = -1;
+	struct stat theirs, ours;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", vmm);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &theirs) < 0 || stat("/proc/self/ns/net", &ours) < 0)
+		return error_set(err, errno, "open the VMM's network namespace");
+	return theirs.st_ino == ours.st_ino ? -1 : take_fd(&fd);
+}
+
+static int join_one(struct control *control, struct nl_sock *sock,
+		    const struct network_interface *interface, unsigned int nic,
+		    unsigned int queues, struct error *err)
+{
+	int fds[QUEUES_MAX];
+	struct control_fds sent = {fds, queues};
+	int ret;
+
+	ret = network_tap(sock, interface, nic, queues, fds, err);
+	if (ret < 0)
+		return error_prefix(err, ret, "interface %s", interface->name);
+	ret = control_attach(control, PROTO_ATTACH_NET, nic, NULL, 0, &sent, err);
+	for (unsigned int i = 0; i < queues; i++)
+		close(fds[i]);
+	return ret;
+}
+
+static int tell_guest(struct control *control, json_t *body, struct error *err)
+{
+	cleanup_free char *text = json_dumps(body, JSON_COMPACT);
+
+	if (!text)
+		return error_set(err, ENOMEM, "make the request");
+	if (strlen(text) > PROTO_BODY_MAX)
+		return error_say(err, EMSGSIZE, "the network has too many routes to be sent");
+	return control_request(control, PROTO_NETWORK, text, strlen(text), NETWORK_LIMIT_MS, NULL,
+			       err);
+}
+
+static int join_all(struct control *control, struct nl_sock *sock,
+		    const struct network_slots *slots, struct error *err)
+{
+	struct network_interface found[NETWORK_NICS_MAX];
+	int count = network_find(sock, found, err), ret = 0;
+	json_t *body;
+
+	if (count <= 0)
+		return count;
+	if ((unsigned int)count > slots->nics)
+		return error_say(err, ENOSPC,
+				 "the network namespace has %d interfaces, the VM was made with %u "
+				 "NICs: set the annotation io.bulkhead.nics",
+				 count, slots->nics);
+	for (unsigned int i = 0; ret == 0 && i < (unsigned int)count; i++)
+		ret = join_one(control, sock, &found[i], i, slots->queues, err);
+	if (ret < 0)
+		return ret;
+	body = network_describe(sock, found, (unsigned int)count, err);
+	ret = body ? tell_guest(control, body, err) : -EIO;
+	json_decref(body);
+	return ret;
+}
+
+int network_join(struct control *control, pid_t vmm, const json_t *saved, struct error *err)
+{
+	struct network_slots slots = load(saved);
+	cleanup_fd int netns_fd = -1;
+	struct visit visit;
+	int ret;
+
+	if (!slots.nics)
+		return 0;
+	netns_fd = open_netns(vmm, err);
+	if (netns_fd == -1)
+		return 0;
+	if (netns_fd < 0)
+		return netns_fd;
+	ret = enter(&visit, netns_fd, err);
+	if (ret < 0)
+		return ret;
+	ret = join_all(control, visit.sock, &slots, err);
+	leave(&visit);
+	return error_prefix(err, ret, "the container's network");
+}

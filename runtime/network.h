@@ -1,0 +1,38 @@
+/*
+ * The container's network (docs/network.md): what is in its network namespace on the host, joined
+ * to the VM's NICs and told to the guest.
+ */
+#ifndef RUNTIME_NETWORK_H
+#define RUNTIME_NETWORK_H
+
+#include "runtime/control_client.h"
+#include "runtime/placement.h"
+#include "runtime/settings.h"
+
+#include <jansson.h>
+
+#define NETWORK_NICS_MAX SETTINGS_MAX_NICS
+
+/* What of the VM's network is fixed when it is made. */
+struct network_slots {
+	unsigned int nics;
+	unsigned int queues; /* of a tap, and at most the pairs of a NIC's queues */
+};
+
+/*
+ * How many NICs the VM is to have: as many as the namespace has interfaces for them, one where they
+ * come later, as docker's do, and more where the setting "nics" says so. None without a namespace
+ * of its own: the host's interfaces are the host's.
+ */
+int network_plan(struct network_slots *slots, const struct placement *placement,
+		 const struct settings *settings, uint32_t vcpus, struct error *err);
+
+json_t *network_save(const struct network_slots *slots);
+
+/*
+ * Joins every interface in the namespace of the VMM to a NIC, and has the guest set them up. saved
+ * is what network_save gave.
+ */
+int network_join(struct control *control, pid_t vmm, const json_t *saved, struct error *err);
+
+#endif
