@@ -14,6 +14,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "devices/net_internal.h"
+#include "devices/virtio_state.h"
 
 /* Names from newer headers than Debian 12's (virtio 1.3, 5.1.3; Linux 6.2). */
 #define NET_F_GUEST_USO4 54
@@ -310,6 +311,41 @@ static void net_stop(struct virtio_device *dev)
 	net->thread_runs = false;
 }
 
+/* Plain data: what the driver has told the device. */
+struct saved_net {
+	uint8_t mac[6];
+	uint16_t used_pairs;
+};
+
+static int net_save(struct virtio_device *dev, struct records *out, uint32_t number,
+		    struct error *err)
+{
+	const struct net *net = to_net(dev);
+	struct saved_net saved = {.used_pairs = (uint16_t)net->used_pairs};
+
+	if (net->fd_count || net->next)
+		return error_say(err, EBUSY, "%s: has a link", dev->name);
+	memcpy(saved.mac, net->config.mac, sizeof(saved.mac));
+	records_put(out, VIRTIO_STATE_NET, number, &saved, sizeof(saved));
+	return 0;
+}
+
+static int net_load(struct virtio_device *dev, const struct records *in, uint32_t number,
+		    struct error *err)
+{
+	struct net *net = to_net(dev);
+	struct saved_net saved;
+	int ret = records_get(in, VIRTIO_STATE_NET, number, &saved, sizeof(saved));
+
+	if (ret == 0 && (saved.used_pairs < 1 || saved.used_pairs > net->pair_count))
+		ret = -EPROTO;
+	if (ret < 0)
+		return error_say(err, EPROTO, "%s: the saved state does not fit", dev->name);
+	memcpy(net->config.mac, saved.mac, sizeof(saved.mac));
+	net->used_pairs = saved.used_pairs;
+	return 0;
+}
+
 static const struct virtio_device_ops net_ops = {
 	.config_read = net_config_read,
 	.start = net_start,
@@ -317,6 +353,8 @@ static const struct virtio_device_ops net_ops = {
 	.reset = net_reset,
 	.queue_kicked = net_kicked,
 	.stop = net_stop,
+	.save = net_save,
+	.load = net_load,
 };
 
 /* 5.1.3. A link's MTU is told to the agent with its addresses: the driver reads it but once. */

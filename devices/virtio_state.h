@@ -9,6 +9,7 @@
 enum virtio_state_tag {
 	VIRTIO_STATE_TRANSPORT = 256,
 	VIRTIO_STATE_VSOCK,
+	VIRTIO_STATE_NET,
 };
 
 #endif

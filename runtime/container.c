@@ -334,11 +334,12 @@ static int make(struct container *container, const struct globals *globals,
 	container->images_ns = monotonic_ns();
 	if (ret == 0)
 		ret = prepare_terminal(container, options, &tty_fd, err);
-	shape.scratch = images.scratch_fd >= 0;
-	if (wanted && template_find(&template, &shape, NULL) < 0)
-		wanted = false;
 	if (ret == 0)
 		ret = prepare_place(container, globals, err);
+	shape.scratch = images.scratch_fd >= 0;
+	shape.nics = container->slots.nics;
+	if (wanted && template_find(&template, &shape, NULL) < 0)
+		wanted = false;
 	if (ret == 0)
 		ret = limit_memory(container, err);
 	if (ret == 0)

@@ -79,8 +79,8 @@ static char *describe(const struct template_shape *shape)
 	if (!out)
 		return NULL;
 	uname(&host);
-	fprintf(out, "memory=%u vcpus=%u disks=%u%s ", shape->size->memory_mib, shape->size->vcpus,
-		shape->lowers, shape->scratch ? "+1" : "");
+	fprintf(out, "memory=%u vcpus=%u disks=%u%s nics=%u ", shape->size->memory_mib,
+		shape->size->vcpus, shape->lowers, shape->scratch ? "+1" : "", shape->nics);
 	describe_file(out, "vmm", shape->files->vmm);
 	describe_file(out, "kernel", shape->files->kernel);
 	describe_file(out, "initramfs", shape->files->initramfs);

@@ -23,6 +23,7 @@ struct template_shape {
 	const char *cmdline; /* NULL: nothing appended */
 	unsigned int lowers; /* read-only disks, before the writable one */
 	bool scratch;
+	unsigned int nics; /* without a link */
 };
 
 #define TEMPLATE_NAME_LEN 16
