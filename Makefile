@@ -51,7 +51,8 @@ help:
 PACKAGES = build-essential clang clang-format libclang-rt-14-dev flex bison bc libelf-dev libssl-dev \
 	   xz-utils cpio rsync pkg-config linux-source-6.12 libfdt-dev libjansson-dev libseccomp-dev \
 	   libcap-ng-dev libnl-3-dev libnl-route-3-dev liburing-dev check bats jq busybox-static erofs-utils e2fsprogs \
-	   qemu-system-x86 qemu-system-common crun runc mmdebstrap umoci skopeo
+	   qemu-system-x86 qemu-system-common crun runc mmdebstrap umoci skopeo libsystemd-dev \
+	   podman containerd docker.io
 
 deps:
 	@missing=$$(for p in $(PACKAGES); do \
@@ -90,6 +91,8 @@ install: all
 	@install -D -m 0755 $(BUILD)/bulkhead-vmm $(DESTDIR)$(PREFIX)/libexec/bulkhead/bulkhead-vmm
 	@install -D -m 0644 -t $(DESTDIR)$(PREFIX)/libexec/bulkhead \
 		$(BUILD)/guest/vmlinux $(BUILD)/guest/initramfs.cpio
+	@install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/*.5
+	@install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/*.8
 
 clean:
 	rm -rf $(BUILD)

@@ -18,6 +18,7 @@
 #include "guest-agent/lookup.h"
 #include "guest-agent/mounts.h"
 #include "guest-agent/path.h"
+#include "guest-agent/priority.h"
 #include "guest-agent/process.h"
 #include "guest-agent/protect.h"
 #include "guest-agent/rootfs.h"
@@ -253,6 +254,7 @@ static int become(const struct launch *launch, struct error *err)
 	if ((ret = process_user_parse(launch->process, &user, err)) < 0 ||
 	    (ret = command_parse(launch->process, &command, err)) < 0 ||
 	    (ret = process_set_limits(launch->process, err)) < 0 ||
+	    (ret = priority_set(launch->config, launch->process, err)) < 0 ||
 	    (nnp = ret = process_set_no_new_privileges(launch->process, err)) < 0)
 		return ret;
 	groups = user.groups;

@@ -6,29 +6,11 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 #define CONFIG_MAX (16u << 20)
-
-json_t *json_at(json_t *from, ...)
-{
-	const char *name;
-	va_list args;
-
-	va_start(args, from);
-	while (from && (name = va_arg(args, const char *)))
-		from = json_object_get(from, name);
-	va_end(args);
-	return from;
-}
-
-const char *bundle_annotation(const struct bundle *bundle, const char *name)
-{
-	return json_string_value(json_at(bundle->config, "annotations", name, NULL));
-}
 
 /*
  * jansson refuses integers above 2^63 - 1, and 2^64 - 1 is how the documents write "no limit": such

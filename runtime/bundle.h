@@ -2,6 +2,8 @@
 #ifndef RUNTIME_BUNDLE_H
 #define RUNTIME_BUNDLE_H
 
+#include "runtime/json.h"
+
 #include "common/error.h"
 
 #include <jansson.h>
@@ -28,11 +30,5 @@ int bundle_read(struct bundle *bundle, const char *path, struct error *err);
 int bundle_load(struct bundle *bundle, struct error *err);
 void bundle_destroy(struct bundle *bundle);
 #define cleanup_bundle __attribute__((cleanup(bundle_destroy)))
-
-/* The annotation's text, or NULL. */
-const char *bundle_annotation(const struct bundle *bundle, const char *name);
-
-/* The value at a path of object names, e.g. json_at(config, "linux", "seccomp", NULL). */
-json_t *json_at(json_t *from, ...) __attribute__((sentinel));
 
 #endif

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define DEFAULT_ROOT "/run/bulkhead"
@@ -141,14 +140,6 @@ static int take(void *input, int key, char *value, struct error *err)
 		a->manager = CGROUP_SYSTEMD;
 		return 0;
 	}
-}
-
-uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 /*

@@ -3,6 +3,7 @@
 #include "runtime/spec_check.h"
 #include "runtime/bundle.h"
 #include "runtime/hooks.h"
+#include "runtime/spec_fields.h"
 
 #include "common/cleanup.h"
 
@@ -56,6 +57,18 @@ static const struct rule {
 	{"process.cwd", STRING, REQUIRED},
 	{"process.noNewPrivileges", BOOL, 0},
 	{"process.oomScoreAdj", INT, 0},
+	{"process.ioPriority", OBJECT, 0},
+	{"process.ioPriority.class", STRING, REQUIRED},
+	{"process.ioPriority.priority", INT, 0},
+	{"process.scheduler", OBJECT, 0},
+	{"process.scheduler.policy", STRING, REQUIRED},
+	{"process.scheduler.nice", INT, 0},
+	{"process.scheduler.priority", INT, 0},
+	{"process.scheduler.flags", ARRAY, 0},
+	{"process.scheduler.flags[]", STRING, 0},
+	{"process.scheduler.runtime", UINT, 0},
+	{"process.scheduler.deadline", UINT, 0},
+	{"process.scheduler.period", UINT, 0},
 	{"process.apparmorProfile", STRING, 0},
 	{"process.selinuxLabel", STRING, 0},
 	{"process.capabilities", OBJECT, 0},
@@ -97,8 +110,14 @@ static const struct rule {
 	{"linux.namespaces[].path", STRING, 0},
 	{"linux.uidMappings", ARRAY, 0},
 	{"linux.uidMappings[]", OBJECT, 0},
+	{"linux.uidMappings[].containerID", UINT, REQUIRED},
+	{"linux.uidMappings[].hostID", UINT, REQUIRED},
+	{"linux.uidMappings[].size", UINT, REQUIRED},
 	{"linux.gidMappings", ARRAY, 0},
 	{"linux.gidMappings[]", OBJECT, 0},
+	{"linux.gidMappings[].containerID", UINT, REQUIRED},
+	{"linux.gidMappings[].hostID", UINT, REQUIRED},
+	{"linux.gidMappings[].size", UINT, REQUIRED},
 	{"linux.devices", ARRAY, 0},
 	{"linux.devices[]", OBJECT, 0},
 	{"linux.devices[].type", STRING, REQUIRED},
@@ -110,6 +129,10 @@ static const struct rule {
 	{"linux.devices[].gid", UINT, 0},
 	{"linux.cgroupsPath", STRING, 0},
 	{"linux.rootfsPropagation", STRING, 0},
+	{"linux.personality", OBJECT, 0},
+	{"linux.personality.domain", STRING, REQUIRED},
+	{"linux.personality.flags", ARRAY, 0},
+	{"linux.personality.flags[]", STRING, 0},
 	{"linux.mountLabel", STRING, 0},
 	{"linux.maskedPaths", ARRAY, 0},
 	{"linux.maskedPaths[]", STRING, 0},
@@ -130,6 +153,33 @@ static const struct rule {
 	{"linux.resources.cpu.period", UINT, 0},
 	{"linux.resources.cpu.cpus", STRING, 0},
 	{"linux.resources.cpu.mems", STRING, 0},
+	{"linux.resources.cpu.burst", UINT, 0},
+	{"linux.resources.cpu.idle", INT, 0},
+	{"linux.resources.network", OBJECT, 0},
+	{"linux.resources.blockIO", OBJECT, 0},
+	{"linux.resources.blockIO.weight", UINT, 0},
+	{"linux.resources.blockIO.throttleReadBpsDevice", ARRAY, 0},
+	{"linux.resources.blockIO.throttleReadBpsDevice[]", OBJECT, 0},
+	{"linux.resources.blockIO.throttleReadBpsDevice[].major", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleReadBpsDevice[].minor", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleReadBpsDevice[].rate", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleWriteBpsDevice", ARRAY, 0},
+	{"linux.resources.blockIO.throttleWriteBpsDevice[]", OBJECT, 0},
+	{"linux.resources.blockIO.throttleWriteBpsDevice[].major", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleWriteBpsDevice[].minor", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleWriteBpsDevice[].rate", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleReadIOPSDevice", ARRAY, 0},
+	{"linux.resources.blockIO.throttleReadIOPSDevice[]", OBJECT, 0},
+	{"linux.resources.blockIO.throttleReadIOPSDevice[].major", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleReadIOPSDevice[].minor", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleReadIOPSDevice[].rate", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleWriteIOPSDevice", ARRAY, 0},
+	{"linux.resources.blockIO.throttleWriteIOPSDevice[]", OBJECT, 0},
+	{"linux.resources.blockIO.throttleWriteIOPSDevice[].major", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleWriteIOPSDevice[].minor", UINT, REQUIRED},
+	{"linux.resources.blockIO.throttleWriteIOPSDevice[].rate", UINT, REQUIRED},
+	{"linux.resources.unified", OBJECT, 0},
+	{"linux.resources.unified{}", STRING, 0},
 	{"linux.resources.pids", OBJECT, 0},
 	{"linux.resources.pids.limit", INT, 0},
 	{"linux.seccomp", OBJECT, 0},
@@ -278,6 +328,14 @@ static int check_types(json_t *config, struct error *err)
 	return 0;
 }
 
+bool spec_check_knows(const char *pattern)
+{
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		if (!strcmp(rules[i].path, pattern))
+			return true;
+	return false;
+}
+
 static int check_version(json_t *config, struct error *err)
 {
 	const char *version = json_string_value(json_object_get(config, "ociVersion"));
@@ -339,28 +397,33 @@ static int check_namespaces(json_t *config, struct error *err)
 	return 0;
 }
 
-static int check_linux(json_t *config, struct error *err)
+/*
+ * Engines send a profile of their own wherever the host has AppArmor, and nothing is lost without:
+ * the wall is the VM. One that a user chose is a wish that the guest cannot fulfil.
+ */
+static int check_apparmor(json_t *config, struct error *err)
 {
-	json_t *linux_ = json_object_get(config, "linux");
+	static const char *const of_engines[] = {"docker-default", "unconfined",
+						 "cri-containerd.apparmor.d", "containers-default-",
+						 "crio-default"};
+	const char *profile =
+		json_string_value(json_at(config, "process", "apparmorProfile", NULL));
 
-	if (json_object_get(linux_, "intelRdt"))
-		return error_say(err, ENOTSUP, "linux.intelRdt: is not supported");
-	if (json_string_length(json_at(config, "process", "selinuxLabel", NULL)) > 0)
-		return error_say(err, ENOTSUP,
-				 "process.selinuxLabel: the guest's kernel has no SELinux");
-	if (json_string_length(json_at(config, "process", "apparmorProfile", NULL)) > 0)
-		return error_say(err, ENOTSUP,
-				 "process.apparmorProfile: the guest's kernel has no AppArmor");
-	if (json_object_get(config, "windows") || json_object_get(config, "solaris"))
-		return error_say(err, ENOTSUP, "only Linux containers are supported");
-	return 0;
+	if (!profile || !*profile)
+		return 0;
+	for (size_t i = 0; i < sizeof(of_engines) / sizeof(of_engines[0]); i++)
+		if (!strncmp(profile, of_engines[i], strlen(of_engines[i])))
+			return 0;
+	return error_say(err, ENOTSUP,
+			 "process.apparmorProfile: \"%s\": the guest's kernel has no AppArmor",
+			 profile);
 }
 
 int spec_check(json_t *config, struct error *err)
 {
 	static int (*const checks[])(json_t *, struct error *) = {
-		check_types,	  check_version, check_process, check_mounts,
-		check_namespaces, hooks_check,	 check_linux,
+		check_types,	  check_version, check_process,	 check_mounts,
+		check_namespaces, hooks_check,	 check_apparmor, spec_fields_check,
 	};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {

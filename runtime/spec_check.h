@@ -5,11 +5,15 @@
 #include "common/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /*
  * Types, required fields, the version, and what bulkhead refuses. The message names the field:
  * "process.args[0]: must be a string, is an integer".
  */
 int spec_check(json_t *config, struct error *err);
+
+/* Whether a field, written as "mounts[].options", is one whose type is checked. */
+bool spec_check_knows(const char *pattern);
 
 #endif

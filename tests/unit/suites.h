@@ -17,6 +17,8 @@
 	SUITE(balloon) \
 	SUITE(console) \
 	SUITE(protocol) \
+	SUITE(settings) \
+	SUITE(spec) \
 	SUITE(base64) \
 	SUITE(blk) \
 	SUITE(net) \

@@ -1,0 +1,46 @@
+# What the engines' bats files share: the runtime under test, an image made by hand, and waiting for what engines do in
+# the background. An engine's own data is in a tmpfs of the lab, and gone with the file's last test.
+bats_require_minimum_version 1.5.0
+
+TREE=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
+RUNTIME=$TREE/build/bulkhead
+IMAGE=localhost/busybox:latest
+
+# engine_folder: a place of its own for the file's engine; cgroup v2 is the only one tested.
+engine_folder() {
+	[ "$(id -u)" = 0 ] || skip "engines run as root here"
+	export ENGINE=$BATS_FILE_TMPDIR/engine
+	mkdir -p "$ENGINE"
+	mount -t tmpfs engine "$ENGINE"
+	"$TREE/tests/engines/make-image" "$ENGINE/image.tar"
+}
+
+engine_folder_gone() {
+	umount --lazy "$ENGINE"
+}
+
+# eventually COMMAND...: waits, at most 60 s, until the command succeeds.
+eventually() {
+	local end=$((SECONDS + 60))
+	until "$@"; do
+		[ $SECONDS -lt $end ] || { echo "never came true: $*" >&2; return 1; }
+		sleep 0.1
+	done
+}
+
+# All that containers may leave on the host, to compare before and after: our processes, mounts, groups, states.
+host_footprint() {
+	{
+		pgrep -c bulkhead-vmm || true
+		grep -c . /proc/self/mountinfo
+		find /sys/fs/cgroup -mindepth 2 -type d 2>/dev/null | grep -c -e /libpod-[0-9a-f] -e /docker/ || true
+		find /run/bulkhead /var/lib/bulkhead -mindepth 1 2>/dev/null | wc -l
+	} | tr '\n' ' '
+}
+
+# in_terminal COMMAND...: with a terminal of 33 rows and 111 columns; what is read from stdin is typed.
+in_terminal() {
+	printf 'stty rows 33 cols 111; exec %s' "$(printf '%q ' "$@")" >"$BATS_TEST_TMPDIR/in-terminal"
+	set -o pipefail
+	LC_ALL=C timeout -k 5 120 script -qefc "bash '$BATS_TEST_TMPDIR/in-terminal'" /dev/null | tr -d '\r'
+}

@@ -1,0 +1,152 @@
+#!/usr/bin/env bats
+# podman --runtime bulkhead: its commands with a VM around each container. docs/engines.md is made from these.
+# In single quotes are other shells' variables.
+# shellcheck disable=SC2016
+
+load helpers
+
+setup_file() {
+	command -v podman >/dev/null || skip "podman is not installed"
+	engine_folder
+	export CONTAINERS_CONF=$ENGINE/containers.conf CONTAINERS_STORAGE_CONF=$ENGINE/storage.conf
+	cat >"$CONTAINERS_STORAGE_CONF" <<-EOF2
+		[storage]
+		driver = "overlay"
+		graphroot = "$ENGINE/graph"
+		runroot = "$ENGINE/run"
+	EOF2
+	cat >"$CONTAINERS_CONF" <<-EOF2
+		[engine]
+		cgroup_manager = "cgroupfs"
+		events_logger = "file"
+		runtime = "bulkhead"
+		runtime_supports_json = ["bulkhead", "crun", "runc"]
+		[engine.runtimes]
+		bulkhead = ["$RUNTIME"]
+	EOF2
+	podman load -qi "$ENGINE/image.tar"
+}
+
+teardown_file() {
+	[ -z "${ENGINE:-}" ] || {
+		podman rm -fat 0 >/dev/null
+		engine_folder_gone
+	}
+}
+
+podman() {
+	timeout --foreground -k 5 120 podman "$@"
+}
+
+# pod ARGUMENT...: podman run without a network, which has tests of its own.
+pod() {
+	podman run --network none "$@"
+}
+
+@test "podman run: streams, exit code, and every option that says what the process is" {
+	local before
+	before=$(host_footprint)
+	command -v docker-init || skip "docker-init is not installed"
+	run pod --rm -i -e A=one -w /tmp -u 1000:1000 --hostname box --read-only --tmpfs /scratch \
+		--cap-drop ALL --cap-add CHOWN --ulimit nofile=64:128 -m 128m --cpus 1 --pids-limit 40 --init --init-path "$(command -v docker-init)" \
+		--entrypoint '["/bin/sh", "-c"]' --annotation io.bulkhead.vcpus=1 "$IMAGE" '
+			echo "$A $PWD $(id -u):$(id -g) $(hostname) $(cat)"
+			touch /x 2>/dev/null || echo read-only
+			touch /scratch/x && echo writable
+			grep CapBnd /proc/self/status
+			ulimit -n; ulimit -Hn
+			cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
+			cat /proc/1/comm
+			cat /proc/sys/kernel/osrelease
+			echo error >&2
+			exit 7' <<<input
+	echo "$output"
+	[ "$status" = 7 ]
+	diff - <(printf '%s\n' "${lines[@]}" | sed "s/^6\.12\..*/the guest's kernel/") <<-'EOF2'
+		one /tmp 1000:1000 box input
+		read-only
+		writable
+		CapBnd:	0000000000000001
+		64
+		128
+		134217728
+		40
+		docker-init
+		the guest's kernel
+		error
+	EOF2
+	[ "$(host_footprint)" = "$before" ]
+}
+
+@test "podman run: what does not exist ends with 127, what cannot be run with 126" {
+	run -127 pod --rm "$IMAGE" nowhere
+	[[ $output = *'executable file not found'* ]]
+	run -126 pod --rm "$IMAGE" /etc/passwd
+	[[ $output = *'ermission denied'* ]]
+}
+
+@test "podman run -d, ps, logs, inspect, stats, kill, stop, start, wait, restart, rm" {
+	local pid id stats
+	id=$(pod -d --name life "$IMAGE" sh -c 'trap "echo usr1" USR1; trap "echo term; exit 3" TERM; echo up
+		while :; do sleep 1000 & wait; done')
+	eventually podman_logs_have life up
+	pid=$(podman inspect --format '{{.State.Pid}} {{.State.Status}} {{.OCIRuntime}}' life)
+	[[ $pid = *' running bulkhead' ]]
+	pid=${pid%% *}
+	[[ $(readlink "/proc/$pid/exe") = */bulkhead-vmm ]]
+	grep -q "$id" "/proc/$pid/cgroup"
+	[ "$(podman ps --format '{{.Names}}')" = life ]
+	# What stats shows is what the VM uses on the host.
+	stats=$(podman stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' life)
+	echo "$stats"
+	[[ $stats =~ ^life\ [1-9][0-9.]*MB\ /\ [0-9.]+GB\ [1-9] ]]
+	podman kill -s USR1 life
+	eventually podman_logs_have life usr1
+	podman stop -t 20 life
+	podman_logs_have life term
+	[ "$(podman inspect --format '{{.State.Status}} {{.State.ExitCode}}' life)" = 'exited 3' ]
+	run ! kill -0 "$pid"
+	podman start life
+	eventually podman_logs_count life up 2
+	podman restart -t 20 life
+	eventually podman_logs_count life up 3
+	podman kill life
+	[ "$(podman wait life)" = 137 ]
+	podman rm life
+	[ -z "$(podman ps -aq)" ]
+}
+
+podman_logs_have() {
+	podman logs "$1" 2>&1 | grep -qx "$2"
+}
+
+podman_logs_count() {
+	[ "$(podman logs "$1" 2>&1 | grep -cx "$2")" = "$3" ]
+}
+
+@test "podman run -m: the workload is ended inside the guest, and podman sees 137" {
+	run -137 pod --rm -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=80M count=1
+	pod --rm -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=50M count=1
+}
+
+@test "podman run -it: a terminal with its size, and its end" {
+	run -5 in_terminal podman run --network none --rm -it "$IMAGE" sh -c \
+		'stty size; tty; read -r line; echo "got $line"; exit 5' <<<word
+	[[ $output = *'33 111'* ]]
+	[[ $output = */dev/pts/* ]]
+	[[ $output = *'got word'* ]]
+}
+
+@test "podman run --privileged: everything inside the VM, nothing of the host" {
+	local before
+	before=$(grep -c . /proc/self/mountinfo)
+	pod --rm --privileged "$IMAGE" sh -c 'grep CapEff /proc/self/status; mount -t tmpfs none /mnt 2>/dev/null ||
+		mkdir /mnt && mount -t tmpfs none /mnt && echo mounted; head -c 1 /dev/kvm 2>/dev/null || echo no kvm; hostname inside; hostname' \
+		>"$BATS_TEST_TMPDIR/out"
+	grep -q 'CapEff:.000001ffffffffff' "$BATS_TEST_TMPDIR/out"
+	grep -qx mounted "$BATS_TEST_TMPDIR/out"
+	grep -qx 'no kvm' "$BATS_TEST_TMPDIR/out"
+	grep -qx inside "$BATS_TEST_TMPDIR/out"
+	[ "$(grep -c . /proc/self/mountinfo)" = "$before" ]
+	[ "$(hostname)" != inside ]
+}
