@@ -9,6 +9,7 @@
 #include "guest-agent/namespaces.h"
 #include "guest-agent/rootfs.h"
 #include "guest-agent/spec.h"
+#include "guest-agent/unified.h"
 
 static int required(const json_t *object, const char *where, const char *key, const json_t **out,
 		    struct error *err)
@@ -37,7 +38,8 @@ static int container_build(struct agent *agent, uint32_t request, struct error *
 	container->cgroup_fd = cgroup_make(container->config, err);
 	if (container->cgroup_fd < 0)
 		return container->cgroup_fd;
-	if ((ret = task_new(agent, PROTO_PROCESS_INIT, &task, err)) < 0)
+	if ((ret = unified_apply(container->config, container->cgroup_fd, err)) < 0 ||
+	    (ret = task_new(agent, PROTO_PROCESS_INIT, &task, err)) < 0)
 		return ret;
 	return task_start(task, process, request, err);
 }

@@ -30,9 +30,13 @@ named_netns() {
 	config '.linux.cgroupsPath = $path | .process.oomScoreAdj = 321
 		| (.linux.namespaces[] | select(.type == "network")).path = $netns
 		| .linux.resources += {memory: {limit: (100 * 1048576), swap: (300 * 1048576)},
-			cpu: {quota: 150000, period: 100000, shares: 512, cpus: $cpus}, pids: {limit: 50}}' \
+			cpu: {quota: 150000, period: 100000, shares: 512, cpus: $cpus}, pids: {limit: 50},
+			unified: {"memory.high": "102760448", "cpu.max.burst": "1000"}}
+		| .process.ioPriority = {class: "IOPRIO_CLASS_BE", priority: 6}
+		| .process.scheduler = {policy: "SCHED_BATCH", nice: 7} | .linux.personality = {domain: "LINUX32"}' \
 		--arg path "/engine/$ID" --arg netns "$WORK/netns" --arg cpus "0-$(($(nproc) - 1))"
-	command_is /bin/sh -c 'cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max; grep -c processor /proc/cpuinfo
+	command_is /bin/sh -c 'cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
+		cat /sys/fs/cgroup/memory.high; ionice -p $$; nice; uname -m; grep -c processor /proc/cpuinfo
 		dd if=/dev/zero of=/dev/null bs=90M count=1 2>/dev/null && echo fits; sh -c "
 		exec dd if=/dev/zero of=/dev/null bs=110M count=1 2>/dev/null"; echo $?; exit 5'
 	create
@@ -45,6 +49,7 @@ named_netns() {
 	[ "$(netns_of "$pid")" != "$(netns_of self)" ]
 	[ "$(cat "$group/cpu.max")" = '150000 100000' ]
 	[ "$(cat "$group/cpu.weight")" = 20 ]
+	[ "$(cat "$group/cpu.max.burst")" = 1000 ]
 	[ "$(nproc --all)" = 1 ] || [ "$(cat "$group/cpuset.cpus")" = "0-$(($(nproc) - 1))" ]
 	[ "$(cat "$group/memory.swap.max")" = $((200 * 1048576)) ]
 	# The whole VM: the workload's 100 MiB, its kernel and the VMM.
@@ -57,7 +62,7 @@ named_netns() {
 	eventually has_status "$ID" stopped
 	# As many CPUs as the quota gives, rounded up, if the host has them. Being out of memory ends the shell or not.
 	cpus=$(($(nproc) < 2 ? $(nproc) : 2))
-	[[ $(cat "$WORK/out") =~ ^104857600$'\n'50$'\n'$cpus$'\n'fits$'\n'137($'\n'5)?$ ]]
+	[[ $(cat "$WORK/out") =~ ^104857600$'\n'50$'\n'102760448$'\n'best-effort:\ prio\ 6$'\n'7$'\n'i686$'\n'$cpus$'\n'fits$'\n'137($'\n'5)?$ ]]
 	grep -qx 'oom_kill 0' "$group/memory.events"
 	plain delete "$ID"
 	[ ! -e "$group" ]

@@ -1,0 +1,45 @@
+#include "guest-agent/unified.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "guest-agent/path.h"
+#include "guest-agent/spec.h"
+
+#define WHERE "config.linux.resources.unified"
+
+static int apply(int cgroup_fd, const char *key, const char *text, struct error *err)
+{
+	cleanup_fd int fd = -1;
+
+	if (!text || strchr(key, '/'))
+		return error_say(err, EINVAL, WHERE ".%s: is not a file's name and a string", key);
+	fd = openat(cgroup_fd, key, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		return error_set(err, errno, WHERE ".%s: write %s", key, text);
+	return 0;
+}
+
+int unified_apply(const json_t *config, int cgroup_fd, struct error *err)
+{
+	const json_t *linux_ = NULL, *resources = NULL, *unified = NULL;
+	const char *key;
+	json_t *value;
+	int ret;
+
+	if ((ret = spec_object(config, "config", "linux", &linux_, err)) <= 0 ||
+	    (ret = spec_object(linux_, "config.linux", "resources", &resources, err)) <= 0 ||
+	    (ret = spec_object(resources, "config.linux.resources", "unified", &unified, err)) <= 0)
+		return ret;
+	path_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids");
+	json_object_foreach ((json_t *)unified, key, value) {
+		if (strncmp(key, "memory.", 7) != 0 && strncmp(key, "pids.", 5) != 0)
+			continue;
+		ret = apply(cgroup_fd, key, json_string_value(value), err);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
