@@ -32,7 +32,7 @@ include tests/payload/payload.mk
 include tests/fuzz/fuzz.mk
 include tests/lab/lab.mk
 
-.PHONY: help all deps run bench fuzz install check-format format sanitize test clean
+.PHONY: help all deps run bench fuzz install check-format format sanitize soak test clean
 
 all: $(BUILD)/bulkhead $(BUILD)/bulkhead-vmm $(BUILD)/guest/vmlinux $(BUILD)/guest/initramfs.cpio
 
@@ -45,6 +45,7 @@ help:
 	@echo 'make fuzz SECONDS=60   each fuzzer for so long'
 	@echo 'make install DESTDIR= PREFIX=/usr/local'
 	@echo 'make sanitize    unit tests and fuzz corpora under ASan and UBSan'
+	@echo 'make soak        200 containers in a row, 20 at once, 100 ends at random moments: hours in the lab'
 	@echo 'make check-format / format   the code style'
 	@echo "make lab CMD=''  runs a command in the lab (LAB=count: the instruction-counting one)"
 
@@ -75,6 +76,9 @@ format:
 
 test: all unit-test payload-build
 	@tests/run
+
+soak: all
+	@tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
 
 sanitize: $(BUILD)/sanitize/unit fuzz-replay
 	@$<

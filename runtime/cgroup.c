@@ -34,7 +34,8 @@ void cgroup_destroy(struct cgroup *cgroup)
 }
 
 /* Takes path. The folder may be gone: then its descriptor is -1. */
-int cgroup_add_folder(struct cgroup *cgroup, const char *controllers, char *path, struct error *err)
+int cgroup_add_folder(struct cgroup *cgroup, const char *controllers, char *path, size_t mount_len,
+		      struct error *err)
 {
 	struct cgroup_folder *folder = &cgroup->folders[cgroup->count];
 	char *name = strdup(controllers);
@@ -46,6 +47,7 @@ int cgroup_add_folder(struct cgroup *cgroup, const char *controllers, char *path
 	}
 	folder->controllers = name;
 	folder->path = path;
+	folder->mount_len = mount_len;
 	folder->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cgroup->count++;
 	return 0;
@@ -159,46 +161,48 @@ static void inherit_file(int parent, int child, const char *name)
 		write_all(fd, text, (size_t)len);
 }
 
-static int make_below(const char *mount, const char *controllers, const char *path,
-		      struct error *err)
+static int make_folder(struct cgroup_folder *folder, struct error *err)
 {
-	cleanup_fd int fd = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool unified = !*controllers;
+	cleanup_free char *mount = strndup(folder->path, folder->mount_len);
+	cleanup_fd int fd = mount ? open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	bool unified = !*folder->controllers;
 
 	if (fd < 0)
 		return error_set(err, errno, "open %s", mount);
-	for (const char *at = path + 1; *at;) {
+	for (const char *at = folder->path + folder->mount_len + 1; *at;) {
 		cleanup_free char *name = strndup(at, strcspn(at, "/"));
 		int parent = fd;
 
 		if (!name)
-			return error_set(err, ENOMEM, "make %s%s", mount, path);
+			return error_set(err, ENOMEM, "make %s", folder->path);
 		if (unified)
 			pass_on_controllers(parent);
 		if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
-			return error_set(err, errno, "make the control group %s%s", mount, path);
+			return error_set(err, errno, "make the control group %s", folder->path);
 		fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd >= 0 && names_controller(controllers, "cpuset")) {
+		if (fd >= 0 && names_controller(folder->controllers, "cpuset")) {
 			inherit_file(parent, fd, "cpuset.cpus");
 			inherit_file(parent, fd, "cpuset.mems");
 		}
 		close(parent);
 		if (fd < 0)
-			return error_set(err, errno, "open the control group %s%s", mount, path);
+			return error_set(err, errno, "open the control group %s", folder->path);
 		at += strlen(name);
 		at += *at == '/';
 	}
+	close_fd(&folder->fd);
+	folder->fd = take_fd(&fd);
 	return 0;
 }
 
-/* A group that another container lives in would be killed with this one. */
 static int check_empty(const struct cgroup_folder *folder, struct error *err)
 {
-	cleanup_fd int fd = openat(folder->fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	cleanup_fd int fd = -1;
 	char byte;
 
 	if (folder->fd < 0)
-		return error_set(err, ENOENT, "open the control group %s", folder->path);
+		return 0;
+	fd = openat(folder->fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
 	if (fd >= 0 && read(fd, &byte, 1) > 0)
 		return error_say(err, EBUSY,
 				 "linux.cgroupsPath: the control group %s has processes in it",
@@ -206,7 +210,7 @@ static int check_empty(const struct cgroup_folder *folder, struct error *err)
 	return 0;
 }
 
-static int make_folder(struct cgroup *cgroup, const char *mount, const char *controllers,
+static int plan_folder(struct cgroup *cgroup, const char *mount, const char *controllers,
 		       const char *wanted, const char *table, struct error *err)
 {
 	cleanup_free char *path = place(wanted, table, controllers);
@@ -217,9 +221,8 @@ static int make_folder(struct cgroup *cgroup, const char *mount, const char *con
 	if (!*path)
 		return error_say(err, EINVAL,
 				 "linux.cgroupsPath: \"%s\" is the root of the hierarchy", wanted);
-	ret = make_below(mount, controllers, path, err);
-	if (ret == 0)
-		ret = cgroup_add_folder(cgroup, controllers, format("%s%s", mount, path), err);
+	ret = cgroup_add_folder(cgroup, controllers, format("%s%s", mount, path), strlen(mount),
+				err);
 	return ret == 0 ? check_empty(&cgroup->folders[cgroup->count - 1], err) : ret;
 }
 
@@ -249,7 +252,7 @@ static char *controllers_of(char *options)
 }
 
 /* One line of mountinfo: proc(5). "... MOUNT-POINT OPTIONS [FIELD]... - TYPE SOURCE OPTIONS" */
-static int make_from_mount(struct cgroup *cgroup, char *line, const char *wanted, const char *table,
+static int plan_from_mount(struct cgroup *cgroup, char *line, const char *wanted, const char *table,
 			   struct error *err)
 {
 	cleanup_free char *controllers = NULL;
@@ -266,10 +269,10 @@ static int make_from_mount(struct cgroup *cgroup, char *line, const char *wanted
 	for (int i = 0; i < cgroup->count; i++)
 		if (!strcmp(cgroup->folders[i].controllers, controllers))
 			return 0;
-	return make_folder(cgroup, mount, controllers, wanted, table, err);
+	return plan_folder(cgroup, mount, controllers, wanted, table, err);
 }
 
-static int make_v1(struct cgroup *cgroup, const char *wanted, const char *table, struct error *err)
+static int plan_v1(struct cgroup *cgroup, const char *wanted, const char *table, struct error *err)
 {
 	cleanup_free char *mounts = NULL;
 	char *save = NULL;
@@ -278,7 +281,7 @@ static int make_v1(struct cgroup *cgroup, const char *wanted, const char *table,
 
 	for (char *line = ret ? NULL : strtok_r(mounts, "\n", &save); line && ret == 0;
 	     line = strtok_r(NULL, "\n", &save))
-		ret = make_from_mount(cgroup, line, wanted, table, err);
+		ret = plan_from_mount(cgroup, line, wanted, table, err);
 	if (ret == 0 && cgroup->count == 0)
 		return error_say(err, ENOENT,
 				 "no control groups are mounted at " CGROUP_ROOT
@@ -286,13 +289,12 @@ static int make_v1(struct cgroup *cgroup, const char *wanted, const char *table,
 	return ret;
 }
 
-int cgroup_make(struct cgroup *cgroup, const json_t *config, const char *id, struct error *err)
+int cgroup_plan(struct cgroup *cgroup, const json_t *config, const char *id, struct error *err)
 {
 	const char *wanted =
 		json_string_value(json_at((json_t *)config, "linux", "cgroupsPath", NULL));
 	cleanup_free char *table = NULL;
 	struct statfs fs;
-	int ret = 0;
 
 	if (!wanted || !*wanted)
 		wanted = id;
@@ -303,15 +305,16 @@ int cgroup_make(struct cgroup *cgroup, const json_t *config, const char *id, str
 			return (int)len;
 	}
 	cgroup->unified = statfs(CGROUP_ROOT, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
-	ret = cgroup->unified ? make_folder(cgroup, CGROUP_ROOT, "", wanted, table, err)
-			      : make_v1(cgroup, wanted, table, err);
-	if (ret == -EBUSY) {
-		/* Not ours to empty. */
-		cgroup_destroy(cgroup);
-	} else if (ret < 0) {
-		cgroup_remove(cgroup, NULL);
-		cgroup_destroy(cgroup);
-	}
+	return cgroup->unified ? plan_folder(cgroup, CGROUP_ROOT, "", wanted, table, err)
+			       : plan_v1(cgroup, wanted, table, err);
+}
+
+int cgroup_make(struct cgroup *cgroup, struct error *err)
+{
+	int ret = 0;
+
+	for (int i = 0; i < cgroup->count && ret == 0; i++)
+		ret = make_folder(&cgroup->folders[i], err);
 	return ret;
 }
 
@@ -342,7 +345,7 @@ int cgroup_load(struct cgroup *cgroup, const json_t *saved, struct error *err)
 		if (!controllers || !path)
 			return error_say(err, EBADMSG,
 					 "state.json: its control groups are damaged");
-		ret = cgroup_add_folder(cgroup, controllers, strdup(path), err);
+		ret = cgroup_add_folder(cgroup, controllers, strdup(path), 0, err);
 		if (ret < 0)
 			return ret;
 	}

@@ -23,7 +23,8 @@ enum cgroup_manager { CGROUP_FS, CGROUP_SYSTEMD, CGROUP_DISABLED };
 struct cgroup_folder {
 	char *controllers; /* v1: "cpu,cpuacct" or "name=systemd"; v2: "" */
 	char *path;	   /* absolute */
-	int fd;
+	size_t mount_len;  /* of it, the hierarchy's mount */
+	int fd;		   /* -1: it does not exist */
 };
 
 struct cgroup {
@@ -33,8 +34,14 @@ struct cgroup {
 	char *scope; /* the systemd unit, or NULL */
 };
 
-/* Makes the folders. On failure those that were made are gone again. */
-int cgroup_make(struct cgroup *cgroup, const json_t *config, const char *id, struct error *err);
+/*
+ * Finds out where the folders will be. One that other processes live in is refused: it would be
+ * ended with the container.
+ */
+int cgroup_plan(struct cgroup *cgroup, const json_t *config, const char *id, struct error *err);
+
+/* Makes the folders. On failure some may be there: cgroup_remove takes them away. */
+int cgroup_make(struct cgroup *cgroup, struct error *err);
 
 /* What state.json keeps, the caller's; and the groups again from it, with folders that may be gone.
  */
@@ -73,8 +80,8 @@ int cgroup_make_scope(struct cgroup *cgroup, const json_t *config, const char *i
 		      struct error *err);
 int cgroup_stop_scope(const struct cgroup *cgroup, struct error *err);
 
-/* Within cgroup*.c: opens what is there already. Returns 0 or a negative errno. */
-int cgroup_add_folder(struct cgroup *cgroup, const char *controllers, char *path,
+/* Within cgroup*.c: takes path, and opens it if it is there. Returns 0 or a negative errno. */
+int cgroup_add_folder(struct cgroup *cgroup, const char *controllers, char *path, size_t mount_len,
 		      struct error *err);
 
 #endif

@@ -234,7 +234,7 @@ static int find_folder(struct cgroup *cgroup, pid_t pid, struct error *err)
 	if (strncmp(text, "0::/", 4) != 0 || !strstr(text, cgroup->scope))
 		return error_say(err, EIO, "systemd put the VM into %s instead of %s", text,
 				 cgroup->scope);
-	return cgroup_add_folder(cgroup, "", format("/sys/fs/cgroup%s", text + 3), err);
+	return cgroup_add_folder(cgroup, "", format("/sys/fs/cgroup%s", text + 3), 0, err);
 }
 
 int cgroup_make_scope(struct cgroup *cgroup, const json_t *config, const char *id, pid_t pid,

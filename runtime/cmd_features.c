@@ -8,13 +8,14 @@ static const struct command_line command_line = {.about = "Prints what is suppor
 
 static const char text[] =
 	"{'ociVersionMin': '1.0.0', 'ociVersionMax': '" OCI_VERSION "',"
-	" 'hooks': [],"
+	" 'hooks': ['prestart', 'createRuntime', 'createContainer', 'startContainer', 'poststart',"
+	"  'poststop'],"
 	" 'mountOptions': ['async', 'atime', 'defaults', 'dev', 'diratime', 'dirsync', 'exec',"
 	"  'noatime', 'nodev', 'nodiratime', 'noexec', 'norelatime', 'nostrictatime', 'nosuid',"
 	"  'relatime', 'ro', 'rw', 'strictatime', 'suid', 'sync'],"
 	" 'linux': {"
 	"  'namespaces': ['cgroup', 'ipc', 'mount', 'network', 'pid', 'uts'],"
-	"  'cgroup': {'v1': false, 'v2': true, 'systemd': false, 'systemdUser': false},"
+	"  'cgroup': {'v1': true, 'v2': true, 'systemd': true, 'systemdUser': false},"
 	"  'seccomp': {'enabled': true,"
 	"   'actions': ['SCMP_ACT_ALLOW', 'SCMP_ACT_ERRNO', 'SCMP_ACT_KILL',"
 	"    'SCMP_ACT_KILL_PROCESS', 'SCMP_ACT_KILL_THREAD', 'SCMP_ACT_LOG', 'SCMP_ACT_TRACE',"

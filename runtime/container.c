@@ -131,7 +131,7 @@ static int launch(struct container *container, const struct globals *globals,
 	return ret < 0 ? ret : state_save(&container->state, err);
 }
 
-/* Where the VMM will be. What was made is in the state before anything can go wrong with it. */
+/* Where the VMM will be. What is made is in the state before: whatever ends us, delete finds it. */
 static int prepare_place(struct container *container, const struct globals *globals,
 			 struct error *err)
 {
@@ -148,7 +148,8 @@ static int prepare_place(struct container *container, const struct globals *glob
 	json_object_set_new(container->state.doc, "cgroup",
 			    cgroup_save(&container->placement.cgroup));
 	json_object_set(container->state.doc, "hooks", json_object_get(config, "hooks"));
-	return state_save(&container->state, err);
+	ret = state_save(&container->state, err);
+	return ret < 0 ? ret : cgroup_make(&container->placement.cgroup, err);
 }
 
 static int limit_memory(const struct container *container, struct error *err)

@@ -45,12 +45,12 @@ static int find_netns(struct placement *placement, const json_t *config, struct 
 	return 0;
 }
 
-static int make_groups(struct placement *placement, const json_t *config, const char *id,
+static int plan_groups(struct placement *placement, const json_t *config, const char *id,
 		       struct error *err)
 {
 	switch (placement->manager) {
 	case CGROUP_FS:
-		return cgroup_make(&placement->cgroup, config, id, err);
+		return cgroup_plan(&placement->cgroup, config, id, err);
 	case CGROUP_SYSTEMD:
 		return cgroup_name_scope(&placement->cgroup, config, id, err);
 	default:
@@ -70,7 +70,7 @@ int placement_prepare(struct placement *placement, enum cgroup_manager manager,
 		snprintf(placement->oom_score_adj, sizeof(placement->oom_score_adj), "%d",
 			 (int)json_integer_value(score));
 	placement->manager = manager;
-	return make_groups(placement, config, id, err);
+	return plan_groups(placement, config, id, err);
 }
 
 static int set_oom_score(const char *text)

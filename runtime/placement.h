@@ -23,7 +23,7 @@ struct placement {
 		.netns_fd = -1 \
 	}
 
-/* Opens the namespace and makes the groups with what must hold before the VM exists. */
+/* Opens the namespace and finds out about the groups; cgroup_make makes them. */
 int placement_prepare(struct placement *placement, enum cgroup_manager manager,
 		      const json_t *config, const char *id, struct error *err);
 

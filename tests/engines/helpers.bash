@@ -1,6 +1,7 @@
 # What the engines' bats files share: the runtime under test, an image made by hand, and waiting for what engines do in
 # the background. An engine's own data is in a tmpfs of the lab, and gone with the file's last test.
 bats_require_minimum_version 1.5.0
+load engines
 
 TREE=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
 RUNTIME=$TREE/build/bulkhead
@@ -19,13 +20,8 @@ engine_folder_gone() {
 	umount --lazy "$ENGINE"
 }
 
-# eventually COMMAND...: waits, at most 60 s, until the command succeeds.
 eventually() {
-	local end=$((SECONDS + 60))
-	until "$@"; do
-		[ $SECONDS -lt $end ] || { echo "never came true: $*" >&2; return 1; }
-		sleep 0.1
-	done
+	wait_until "$@"
 }
 
 # All that containers may leave on the host, to compare before and after: our processes, mounts, groups, states.

@@ -8,22 +8,7 @@ load helpers
 setup_file() {
 	command -v podman >/dev/null || skip "podman is not installed"
 	engine_folder
-	export CONTAINERS_CONF=$ENGINE/containers.conf CONTAINERS_STORAGE_CONF=$ENGINE/storage.conf
-	cat >"$CONTAINERS_STORAGE_CONF" <<-EOF2
-		[storage]
-		driver = "overlay"
-		graphroot = "$ENGINE/graph"
-		runroot = "$ENGINE/run"
-	EOF2
-	cat >"$CONTAINERS_CONF" <<-EOF2
-		[engine]
-		cgroup_manager = "cgroupfs"
-		events_logger = "file"
-		runtime = "bulkhead"
-		runtime_supports_json = ["bulkhead", "crun", "runc"]
-		[engine.runtimes]
-		bulkhead = ["$RUNTIME"]
-	EOF2
+	podman_configure
 	podman load -qi "$ENGINE/image.tar"
 }
 

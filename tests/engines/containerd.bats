@@ -1,0 +1,101 @@
+#!/usr/bin/env bats
+# containerd by ctr, through containerd-shim-runc-v2 with bulkhead as its binary. docs/engines.md is made from these.
+# In single quotes are other shells' variables.
+# shellcheck disable=SC2016
+
+load helpers
+
+setup_file() {
+	command -v containerd containerd-shim-runc-v2 ctr >/dev/null || skip "containerd is not installed"
+	engine_folder
+	containerd_start
+	for snapshotter in overlayfs native; do
+		client images import --snapshotter "$snapshotter" "$ENGINE/image.tar"
+	done
+}
+
+teardown_file() {
+	[ -z "${ENGINE:-}" ] || {
+		for id in $(client containers list -q); do
+			client tasks kill -s KILL "$id" || true
+			client tasks delete -f "$id" || true
+			client containers delete "$id" || true
+		done
+		daemon_stop containerd
+		engine_folder_gone
+	}
+}
+
+# ctr_run [OPTION...] -- ID COMMAND...
+ctr_run() {
+	local options=()
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	client run --runc-binary "$RUNTIME" "${options[@]}" "$IMAGE" "$@"
+}
+
+task_is() {
+	client tasks list | grep -q "^$1 .*$2"
+}
+
+@test "ctr run --rm: streams, exit code, environment, with the snapshotters overlayfs and native" {
+	local before snapshotter
+	before=$(host_footprint)
+	for snapshotter in overlayfs native; do
+		run ctr_run --rm --snapshotter "$snapshotter" --env A=one --cwd /tmp --user 1000:1000 \
+			-- "one-$snapshotter" sh -c 'echo "$A $PWD $(id -u) $(cat)"; uname -r; exit 9' <<<input
+		echo "$output"
+		[ "$status" = 9 ]
+		[[ $output = *'one /tmp 1000 input'* ]]
+		[[ $output = *6.12.* ]]
+	done
+	[ "$(host_footprint)" = "$before" ]
+}
+
+@test "ctr run -d, tasks list, metrics, kill, delete" {
+	local pid
+	ctr_run -d --memory-limit $((128 << 20)) -- life sh -c 'trap "exit 4" TERM; echo up; while :; do sleep 1000 & wait; done'
+	task_is life RUNNING
+	pid=$(client tasks list | awk '$1 == "life" {print $2}')
+	[[ $(readlink "/proc/$pid/exe") = */bulkhead-vmm ]]
+	# The shim reads the VMM's group: what the VM uses on the host.
+	client tasks metrics life >"$BATS_TEST_TMPDIR/metrics"
+	cat "$BATS_TEST_TMPDIR/metrics"
+	grep -E 'memory.usage_in_bytes +[1-9][0-9]{7}' "$BATS_TEST_TMPDIR/metrics"
+	client tasks kill -s TERM life
+	eventually task_is life STOPPED
+	run -4 client tasks delete life
+	client containers delete life
+	run ! kill -0 "$pid"
+}
+
+@test "containerd killed and started again finds its containers" {
+	ctr_run -d -- again sleep 1000
+	daemon_stop containerd KILL
+	containerd_start
+	task_is again RUNNING
+	client tasks kill -s KILL again
+	eventually task_is again STOPPED
+	run -137 client tasks delete again
+	client containers delete again
+}
+
+@test "ctr run of what does not exist: one error, nothing left" {
+	local before
+	before=$(host_footprint)
+	run ctr_run --rm -- nothing nowhere
+	[ "$status" != 0 ]
+	[[ $output = *'executable file not found'* ]]
+	client containers delete nothing || true
+	[ "$(host_footprint)" = "$before" ]
+}
+
+@test "ctr run --isolation by annotation: the same command in a namespace container" {
+	run ctr_run --rm --annotation io.bulkhead.isolation=process -- process uname -r
+	echo "$output"
+	[ "$status" = 0 ]
+	[ "$output" = "$(uname -r)" ]
+}

@@ -1,0 +1,114 @@
+#!/usr/bin/env bats
+# docker run --runtime bulkhead, with the runtime declared in daemon.json. docs/engines.md is made from these.
+# In single quotes are other shells' variables.
+# shellcheck disable=SC2016
+
+load helpers
+
+setup_file() {
+	command -v dockerd docker >/dev/null || skip "docker is not installed"
+	engine_folder
+	dockerd_start
+	docker load -q -i "$ENGINE/image.tar"
+}
+
+teardown_file() {
+	[ -z "${ENGINE:-}" ] || {
+		docker ps -aq | xargs -r docker rm -f >/dev/null
+		daemon_stop dockerd
+		engine_folder_gone
+	}
+}
+
+docker() {
+	timeout --foreground -k 5 120 docker "$@"
+}
+
+# pod ARGUMENT...: docker run without a network, which has tests of its own.
+pod() {
+	docker run --network none "$@"
+}
+
+@test "docker run --rm: streams, exit code, and what the process is" {
+	local before
+	before=$(host_footprint)
+	run pod --rm -i -e A=one -w /tmp -u 1000:1000 --hostname box --read-only --tmpfs /scratch --cap-drop ALL \
+		--cap-add CHOWN --ulimit nofile=64:128 -m 128m --cpus 1 --pids-limit 40 --init --entrypoint /bin/sh "$IMAGE" -c '
+			echo "$A $PWD $(id -u):$(id -g) $(hostname) $(cat)"
+			touch /x 2>/dev/null || echo read-only
+			touch /scratch/x && echo writable
+			grep CapBnd /proc/self/status
+			ulimit -n; ulimit -Hn
+			cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
+			cat /proc/1/comm
+			cat /proc/sys/kernel/osrelease
+			exit 7' <<<input
+	echo "$output"
+	[ "$status" = 7 ]
+	diff - <(printf '%s\n' "${lines[@]}" | sed "s/^6\.12\..*/the guest's kernel/") <<-'EOF2'
+		one /tmp 1000:1000 box input
+		read-only
+		writable
+		CapBnd:	0000000000000001
+		64
+		128
+		134217728
+		40
+		docker-init
+		the guest's kernel
+	EOF2
+	[ "$(host_footprint)" = "$before" ]
+}
+
+@test "docker run -d, ps, logs, inspect, stats, kill, stop, restart, wait, rm" {
+	local pid
+	pod -d --name life "$IMAGE" sh -c 'trap "echo usr1" USR1; trap "echo term; exit 3" TERM; echo up
+		while :; do sleep 1000 & wait; done'
+	eventually logs_have life up 1
+	pid=$(docker inspect --format '{{.State.Pid}}' life)
+	[[ $(readlink "/proc/$pid/exe") = */bulkhead-vmm ]]
+	[ "$(docker ps --format '{{.Names}} {{.State}}')" = 'life running' ]
+	docker stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' life >"$BATS_TEST_TMPDIR/stats"
+	cat "$BATS_TEST_TMPDIR/stats"
+	grep -Eq '^life [1-9][0-9.]*MiB / [0-9.]+GiB [1-9]' "$BATS_TEST_TMPDIR/stats"
+	docker kill -s USR1 life
+	eventually logs_have life usr1 1
+	docker restart -t 20 life
+	eventually logs_have life up 2
+	logs_have life term 1
+	docker stop -t 20 life
+	[ "$(docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' life)" = 'exited 3' ]
+	docker start life
+	eventually logs_have life up 3
+	docker kill life
+	[ "$(docker wait life)" = 137 ]
+	docker rm life
+	run ! kill -0 "$pid"
+}
+
+logs_have() {
+	[ "$(docker logs "$1" 2>&1 | grep -cx "$2")" = "$3" ]
+}
+
+@test "docker run of what does not exist: 127; out of memory: 137; a terminal" {
+	run -127 pod --rm "$IMAGE" nowhere
+	[[ $output = *'executable file not found in $PATH'* ]]
+	run -137 pod --rm -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=80M count=1
+	run -5 in_terminal docker run --network none --rm -it "$IMAGE" sh -c \
+		'stty size; read -r line; echo "got $line"; exit 5' <<<word
+	echo "$output"
+	[[ $output = *'33 111'* ]]
+	[[ $output = *'got word'* ]]
+}
+
+@test "dockerd killed and started again finds its containers (live-restore)" {
+	local pid
+	pod -d --name again "$IMAGE" sleep 1000
+	pid=$(docker inspect --format '{{.State.Pid}}' again)
+	daemon_stop dockerd KILL
+	kill -0 "$pid"
+	dockerd_start
+	[ "$(docker inspect --format '{{.State.Status}} {{.State.Pid}}' again)" = "running $pid" ]
+	docker rm -f again
+	run ! kill -0 "$pid"
+}
