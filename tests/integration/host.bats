@@ -235,7 +235,7 @@ v2_again() {
 	v2_again
 	cat "$WORK"/limits-*
 	for kind in none hybrid; do
-		[ "$(cat "$WORK/limits-$kind")" = $'256901120\n512\n50000\n0\n0' ]
+		[ "$(cat "$WORK/limits-$kind")" = $'252706816\n512\n50000\n0\n0' ]
 		[ "$(grep -c ':/engine/one$' "$WORK/cgroup-$kind")" = $([ $kind = none ] && echo 6 || echo 7) ]
 		[ ! -s "$WORK/left-$kind" ]
 	done
