@@ -26,11 +26,13 @@ eventually() {
 
 # All that containers may leave on the host, to compare before and after: our processes, mounts, groups, states.
 host_footprint() {
+	# Templates are kept on purpose.
+	"$RUNTIME" template wait
 	{
 		pgrep -c bulkhead-vmm || true
 		grep -c . /proc/self/mountinfo
 		find /sys/fs/cgroup -mindepth 2 -type d 2>/dev/null | grep -c -e /libpod-[0-9a-f] -e /docker/ || true
-		find /run/bulkhead /var/lib/bulkhead -mindepth 1 2>/dev/null | wc -l
+		find /run/bulkhead /var/lib/bulkhead -mindepth 1 -not -path '*/templates*' 2>/dev/null | wc -l
 	} | tr '\n' ' '
 }
 
