@@ -74,9 +74,17 @@ static int on_create(struct agent *agent, const struct proto_frame *frame, struc
 static int on_start(struct agent *agent, const struct proto_frame *frame, struct error *err)
 {
 	struct task *task = task_find(agent, PROTO_PROCESS_INIT);
+	struct proto_time now;
+	int ret;
 
 	if (!task || task->state != TASK_CREATED || task->pid < 0)
 		return error_say(err, EINVAL, "cannot start a container that is not created");
+	/* The first time that it was told may have been long under way: it was the first thing
+	 * done. */
+	if (frame->body_len && proto_decode_time(frame, &now) < 0)
+		return error_say(err, EPROTO, "START: malformed");
+	if (frame->body_len && (ret = identity_set_time(now.realtime_ns, err)) < 0)
+		return ret;
 	task_go(task, frame->id);
 	return 1;
 }

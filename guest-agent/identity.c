@@ -30,15 +30,19 @@ static int renew_entropy(const struct proto_resumed *resumed, struct error *err)
 	return ret;
 }
 
-int identity_renew(const struct proto_resumed *resumed, struct error *err)
+int identity_set_time(uint64_t realtime_ns, struct error *err)
 {
 	struct timespec now = {
-		.tv_sec = (time_t)(resumed->realtime_ns / 1000000000u),
-		.tv_nsec = (long)(resumed->realtime_ns % 1000000000u),
+		.tv_sec = (time_t)(realtime_ns / 1000000000u),
+		.tv_nsec = (long)(realtime_ns % 1000000000u),
 	};
+
+	return clock_settime(CLOCK_REALTIME, &now) < 0 ? error_set(err, errno, "set the time") : 0;
+}
+
+int identity_renew(const struct proto_resumed *resumed, struct error *err)
+{
 	int ret = renew_entropy(resumed, err);
 
-	if (ret == 0 && clock_settime(CLOCK_REALTIME, &now) < 0)
-		ret = error_set(err, errno, "set the time");
-	return ret;
+	return ret < 0 ? ret : identity_set_time(resumed->realtime_ns, err);
 }

@@ -254,6 +254,14 @@ int proto_decode_hello(const struct proto_frame *frame, struct proto_hello *out)
 	return out->reserved ? -EPROTO : 0;
 }
 
+int proto_decode_time(const struct proto_frame *frame, struct proto_time *out)
+{
+	if (body_copy(frame, out, sizeof(*out)) < 0)
+		return -EPROTO;
+	out->realtime_ns = le64toh(out->realtime_ns);
+	return out->realtime_ns <= INT64_MAX ? 0 : -EPROTO;
+}
+
 int proto_decode_resumed(const struct proto_frame *frame, struct proto_resumed *out)
 {
 	if (body_copy(frame, out, sizeof(*out)) < 0)

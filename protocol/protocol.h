@@ -48,7 +48,7 @@ enum proto_type {
 
 	/* Requests, runtime -> VMM (-> agent). Each gets one OK or ERROR with the same id. */
 	PROTO_CREATE = 16, /* JSON, see docs/protocol.md; process 0 waits before its exec */
-	PROTO_START,	   /* no body: process 0 goes on */
+	PROTO_START,	   /* no body: process 0 goes on; to an agent that resumed: proto_time */
 	PROTO_EXEC,	   /* JSON: {"process": OCI process}; OK carries struct proto_process */
 	PROTO_SIGNAL,	   /* struct proto_signal */
 	PROTO_WAIT,	   /* struct proto_process; OK carries struct proto_exited when it ended */
@@ -103,6 +103,10 @@ enum proto_attach_kind {
 struct proto_attach {
 	uint32_t kind;
 	uint32_t index; /* of the device among those of its kind */
+} __attribute__((packed));
+
+struct proto_time {
+	uint64_t realtime_ns; /* CLOCK_REALTIME of the host */
 } __attribute__((packed));
 
 #define PROTO_ENTROPY_LEN 64
@@ -243,6 +247,7 @@ int proto_send_error(int fd, uint32_t id, int code, const char *text);
  * newline and tab are replaced.
  */
 int proto_decode_hello(const struct proto_frame *frame, struct proto_hello *out);
+int proto_decode_time(const struct proto_frame *frame, struct proto_time *out);
 int proto_decode_resumed(const struct proto_frame *frame, struct proto_resumed *out);
 int proto_decode_process(const struct proto_frame *frame, struct proto_process *out);
 int proto_decode_signal(const struct proto_frame *frame, struct proto_signal *out);

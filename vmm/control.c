@@ -34,6 +34,7 @@ struct control {
 	uint64_t started_ns;
 	bool create_seen;
 	bool start_seen;
+	bool resumed; /* the machine goes on from a saved one */
 	bool shutting_down;
 
 	/* control_finish was called; what it said is said to late requests too. */
@@ -177,6 +178,22 @@ static const char *refusal(const struct control *control, enum proto_type type, 
 	}
 }
 
+static uint64_t realtime_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* To a machine that resumed it comes with the time: now nothing holds the message up any more. */
+static void relay_start(struct control *control, const struct agent_request *request)
+{
+	struct proto_time body = {.realtime_ns = htole64(realtime_ns())};
+
+	relay(control, request, &body, sizeof(body));
+}
+
 static void request_other(struct control *control, struct agent_request *request,
 			  const struct proto_frame *frame)
 {
@@ -189,8 +206,13 @@ static void request_other(struct control *control, struct agent_request *request
 		answer_error(request->client, request->client_id, code, why);
 		return;
 	}
-	if (frame->type == PROTO_START)
+	if (frame->type == PROTO_START) {
 		control->start_seen = true;
+		if (control->resumed) {
+			relay_start(control, request);
+			return;
+		}
+	}
 	if (frame->type == PROTO_WAIT && proto_decode_process(frame, &process) == 0)
 		request->process = process.process;
 	relay(control, request, frame->body, frame->body_len);
@@ -447,11 +469,10 @@ int control_resume(struct control *control)
 {
 	struct agent_request request = {.type = PROTO_RESUMED};
 	struct proto_resumed body = {0};
-	struct timespec now;
 	int ret;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	body.realtime_ns = htole64((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+	control->resumed = true;
+	body.realtime_ns = htole64(realtime_ns());
 	if (getrandom(body.entropy, sizeof(body.entropy), 0) != (ssize_t)sizeof(body.entropy))
 		return -EIO;
 	agent_resume(&control->agent);
