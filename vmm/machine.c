@@ -17,6 +17,8 @@
 #include "vmm/boot_params.h"
 #include "vmm/cpuid.h"
 #include "vmm/fdt.h"
+#include "vmm/filter.h"
+#include "vmm/jail.h"
 #include "vmm/layout.h"
 #include "vmm/platform.h"
 #include "vmm/slot.h"
@@ -51,6 +53,9 @@ struct machine {
 	char nic_names[VMM_NICS_MAX][8];
 	struct slot slots[LAYOUT_VIRTIO_SLOTS];
 	unsigned int slot_count;
+
+	/* Held until every thread is confined that can be reached by a guest. */
+	pthread_mutex_t gate;
 
 	/* The first reason to stop wins; written by a vCPU, read by the loop. */
 	pthread_mutex_t end_lock;
@@ -112,6 +117,34 @@ static int init_end(struct machine *machine, struct error *err)
 	return ret < 0 ? error_set(err, -ret, "epoll") : 0;
 }
 
+/* --- confinement --- */
+
+/*
+ * Which makes a template is none: it runs our own kernel and agent and nobody else's code, stops
+ * and starts its vCPUs, and reads all the state that KVM has.
+ */
+static bool confined(const struct machine *machine)
+{
+	const struct vmm_options *options = machine->config.options;
+
+	return !(options->relaxed & JAIL_SECCOMP) && options->save.state_fd < 0;
+}
+
+static void io_thread_begins(void)
+{
+	filter_enter(FILTER_IO);
+}
+
+static void vcpu_thread_begins(void *ctx)
+{
+	struct machine *machine = ctx;
+
+	if (confined(machine))
+		filter_enter(FILTER_VCPU);
+	pthread_mutex_lock(&machine->gate);
+	pthread_mutex_unlock(&machine->gate);
+}
+
 /* --- devices --- */
 
 static void console_output(void *ctx, const void *bytes, size_t len)
@@ -157,6 +190,7 @@ static int plug_disk(struct machine *machine, unsigned int i, struct error *err)
 		.read_only = disk->read_only,
 		.serial = disk->serial,
 		.name = machine->disk_names[i],
+		.thread_begins = confined(machine) ? io_thread_begins : NULL,
 	};
 	int ret;
 
@@ -397,6 +431,8 @@ static int build(struct machine *machine, struct error *err)
 	ret = init_end(machine, err);
 	if (ret == 0)
 		ret = vcpu_prepare_kick(err);
+	if (ret == 0 && confined(machine))
+		ret = filter_prepare(err);
 	if (ret == 0)
 		ret = kvm_create_vm(&machine->kvm, err);
 	if (ret < 0)
@@ -456,6 +492,7 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 	machine->end_fd = -1;
 	machine->vmgenid.irq_fd = -1;
 	pthread_mutex_init(&machine->end_lock, NULL);
+	pthread_mutex_init(&machine->gate, NULL);
 	console_ring_init(&machine->console_ring, config->options->debug);
 	machine->platform = (struct platform){
 		.console = &machine->console_ring,
@@ -466,6 +503,7 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 		.mmio = &machine->mmio,
 		.ports = &machine->ports,
 		.end = vcpu_ended,
+		.thread_begins = vcpu_thread_begins,
 		.ctx = machine,
 	};
 	ret = kvm_open(&machine->kvm, err);
@@ -484,8 +522,13 @@ int machine_start(struct machine *machine, struct error *err)
 	int ret = 0;
 
 	atomic_store(&machine->vcpu_machine.stopping, false);
+	pthread_mutex_lock(&machine->gate);
 	for (unsigned int i = 0; ret == 0 && i < machine->vcpu_count; i++)
 		ret = vcpu_start(&machine->vcpus[i], err);
+	/* There are no threads to make any more, and each inherits what its maker may not do. */
+	if (ret == 0 && confined(machine))
+		filter_enter(FILTER_MAIN);
+	pthread_mutex_unlock(&machine->gate);
 	if (ret < 0)
 		machine_stop(machine);
 	return ret;
@@ -508,6 +551,7 @@ void machine_destroy(struct machine *machine)
 	kvm_destroy(&machine->kvm);
 	boot_close(&machine->boot);
 	console_ring_destroy(&machine->console_ring);
+	pthread_mutex_destroy(&machine->gate);
 	pthread_mutex_destroy(&machine->end_lock);
 	free(machine);
 }

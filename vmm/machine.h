@@ -43,7 +43,10 @@ int machine_create(struct machine **out, const struct machine_config *config, st
  */
 int machine_build(struct machine *machine, const struct records *state, struct error *err);
 
-/* Starts the vCPUs, at first or after machine_stop. */
+/*
+ * Confines the caller to the main loop's system calls, but for who makes a template, and starts
+ * the vCPUs: once, or there again after machine_stop.
+ */
 int machine_start(struct machine *machine, struct error *err);
 
 /* Stops the vCPUs and waits for them. Devices stay. Harmless twice. */

@@ -177,6 +177,8 @@ static void *vcpu_thread(void *arg)
 	sigemptyset(&set);
 	sigaddset(&set, KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	if (vcpu->machine->thread_begins)
+		vcpu->machine->thread_begins(vcpu->machine->ctx);
 	vcpu_run(vcpu);
 	return NULL;
 }

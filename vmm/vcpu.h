@@ -29,6 +29,7 @@ struct vcpu_machine {
 	const struct bus *mmio;
 	const struct bus *ports;
 	void (*end)(void *ctx, enum machine_end why, const char *detail);
+	void (*thread_begins)(void *ctx); /* optional: first of all, on the vCPU's thread */
 	void *ctx;
 	atomic_bool stopping;	       /* every vCPU leaves its loop when it sees it */
 	_Atomic uint64_t first_run_ns; /* CLOCK_MONOTONIC, 0 before */

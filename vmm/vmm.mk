@@ -4,6 +4,18 @@ VMM_SOURCES := $(sort $(wildcard vmm/*.c) $(wildcard devices/*.c) $(wildcard pro
 VMM_OBJECTS := $(VMM_SOURCES:%.c=$(BUILD)/obj/%.o)
 VMM_LIBS = -lfdt -luring -lcap-ng -lpthread
 
+# The seccomp filters: a table, made into programs here and not at every start.
+$(BUILD)/filters: vmm/filters/compile.c $(wildcard vmm/filters/*.h)
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $< -lseccomp
+
+$(BUILD)/gen/filter_programs.h: $(BUILD)/filters
+	@mkdir -p $(@D)
+	@$< header >$@
+
+$(BUILD)/obj/vmm/filter.o: CPPFLAGS += -I$(BUILD)/gen
+$(BUILD)/obj/vmm/filter.o: $(BUILD)/gen/filter_programs.h
+
 $(BUILD)/bulkhead-vmm: $(VMM_OBJECTS)
 	@$(CC) $(CFLAGS) $(HARDEN) $(LDHARDEN) -o $@ $^ $(VMM_LIBS)
 

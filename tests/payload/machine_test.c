@@ -7,6 +7,7 @@
 
 #include "tests/payload/payload.h"
 #include "tests/payload/suites.h"
+#include "vmm/jail.h"
 #include "vmm/machine.h"
 
 PAYLOAD_IMAGE(kernel);
@@ -91,6 +92,7 @@ START_TEST(a_machine_boots_and_switches_off)
 		.cpus = 2,
 		.disk_count = 2,
 		.vsock_fd = -1,
+		.relaxed = JAIL_SECCOMP, /* a test runner does more than a VMM */
 	};
 	char kernel[40], initramfs[40], unused[40];
 

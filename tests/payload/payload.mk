@@ -5,7 +5,7 @@ PAYLOAD_GUESTS := $(sort $(patsubst tests/payload/guest/%.c,%,$(wildcard tests/p
 PAYLOAD_SOURCES := $(sort $(wildcard tests/payload/*.c))
 PAYLOAD_O = $(BUILD)/tests/payload.o
 PAYLOAD_OBJECTS := $(PAYLOAD_SOURCES:%.c=$(PAYLOAD_O)/%.o) $(PAYLOAD_O)/images.o
-PAYLOAD_LIBS = $(shell pkg-config --libs check) $(VMM_LIBS)
+PAYLOAD_LIBS = $(shell pkg-config --libs check) $(VMM_LIBS) -lseccomp
 
 # No SSE: the guest has not enabled it. No red zone: interrupts use the stack. Nothing that needs a library.
 PAYLOAD_GUEST_CFLAGS = -O2 -std=gnu11 -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \

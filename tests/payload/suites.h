@@ -9,5 +9,6 @@ Suite *access_suite(void);
 Suite *event_suite(void);
 Suite *blk_suite(void);
 Suite *machine_suite(void);
+Suite *wall_suite(void);
 
 #endif
