@@ -64,3 +64,43 @@ field() {
 	bulkhead delete --force "$ID"
 	exec {leak}<&-
 }
+
+# traced NAME COMMAND...: all its system calls, to $WORK/NAME.trace.
+traced() {
+	local name=$1
+	shift
+	timeout --foreground -k 5 300 strace -f -X raw -s 64 -o "$WORK/$name.trace" "$@"
+}
+
+@test "every rule of the filters is used, and no call is made without one" {
+	[ -x "$(command -v strace)" ] || skip "strace is not installed"
+	build/filters table >"$WORK/table" || skip "the filters' table was not built"
+	[ "$(cut -f 2 "$WORK/table" | sort -u | wc -l)" -lt 45 ]
+	local large
+	large=$(head -c 300000 /dev/zero | tr '\0' x)
+	printf '%s' "$large" >"$WORK/large"
+	# Streams of three kinds, a disk that is written and trimmed, two vCPUs, a CREATE that makes buffers grow, and an
+	# end by a signal that the VMM itself ignores.
+	config '.root.readonly = false | .annotations["io.bulkhead.vcpus"] = "2" | .annotations.large = $large |
+		.process.capabilities |= map_values(. + ["CAP_SYS_ADMIN"])' --rawfile large "$WORK/large"
+	command_is /bin/sh -c 'cat; echo out; echo err >&2; dd if=/dev/zero of=/file bs=64k count=32 2>/dev/null
+		sync; echo 3 >/proc/sys/vm/drop_caches; cat /file >/dev/null; rm /file; sync; fstrim /; echo running
+		exec sleep 1000'
+	echo in | traced uring build/bulkhead --debug --log "$WORK/log" --root "$WORK/state" run -b "$BUNDLE" "$ID" \
+		>"$WORK/out" 2> >(cat >"$WORK/err") &
+	RUN=$!
+	LIMIT=300 eventually grep -q running "$WORK/out"
+	bulkhead state "$ID" >/dev/null
+	perl -MIO::Socket::UNIX -e '
+		my $socket = IO::Socket::UNIX->new(Peer => shift) or die; print $socket "CONNECT 1234\n"; $socket->flush;
+		my $line = <$socket>; exit(defined $line)' "$WORK/state/$ID/vsock.sock"
+	bulkhead kill "$ID" PIPE
+	ends_with $((128 + 13)) $RUN
+	traced plain build/tests/without io_uring_setup -- build/bulkhead --log "$WORK/log" --root "$WORK/state" \
+		run -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1 &
+	RUN=$!
+	LIMIT=300 eventually grep -q running "$WORK/out"
+	bulkhead kill "$ID" KILL
+	ends_with $((128 + 9)) $RUN
+	tests/filters-used "$WORK/table" "$WORK"/*.trace
+}

@@ -14,7 +14,7 @@ PAYLOAD_GUEST_CFLAGS = -O2 -std=gnu11 -ffreestanding -fno-pic -fno-pie -mno-red-
 
 .SECONDARY: $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.o) $(PAYLOAD_O)/guest/start.o
 .PHONY: payload-build payload-test
-payload-build: $(BUILD)/tests/payload
+payload-build: $(BUILD)/tests/payload $(BUILD)/tests/without
 payload-test: $(BUILD)/tests/payload
 	@$<
 
@@ -46,6 +46,11 @@ $(PAYLOAD_O)/%.o: %.c
 
 $(BUILD)/tests/payload: $(PAYLOAD_OBJECTS) $(filter-out $(BUILD)/obj/vmm/main.o,$(VMM_OBJECTS))
 	@$(CC) -o $@ $^ $(PAYLOAD_LIBS)
+
+# For the integration tests: a host on which system calls fail.
+$(BUILD)/tests/without: tests/without.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $< -lseccomp
 
 -include $(PAYLOAD_SOURCES:%.c=$(PAYLOAD_O)/%.d) $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.d) $(PAYLOAD_O)/guest/start.d \
 	 $(PAYLOAD_O)/guest/kernel.d
