@@ -20,6 +20,7 @@ fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)
 		$(BUILD)/fuzz/$$name -max_total_time=$(SECONDS) -print_final_stats=1 -verbosity=0 -close_fd_mask=1 \
 			-artifact_prefix=$(BUILD)/fuzz/$$name- $(BUILD)/fuzz/$$name.found tests/fuzz/corpus/$$name || exit 1; \
 	done
+	@$(MAKE) --no-print-directory fuzz-attack
 
 .PHONY: fuzz-replay
 fuzz-replay: $(FUZZERS:%=$(BUILD)/fuzz/%)

@@ -79,9 +79,9 @@ traced() {
 	local large
 	large=$(head -c 300000 /dev/zero | tr '\0' x)
 	printf '%s' "$large" >"$WORK/large"
-	# Streams of three kinds, a disk that is written and trimmed, two vCPUs, a CREATE that makes buffers grow, and an
+	# The first of a pid namespace would be deaf to most signals. Streams of three kinds, a disk that is written and trimmed, two vCPUs, a CREATE that makes buffers grow, and an
 	# end by a signal that the VMM itself ignores.
-	config '.root.readonly = false | .annotations["io.bulkhead.vcpus"] = "2" | .annotations.large = $large |
+	config 'del(.linux.namespaces[] | select(.type == "pid")) | .root.readonly = false | .annotations["io.bulkhead.vcpus"] = "2" | .annotations.large = $large |
 		.process.capabilities |= map_values(. + ["CAP_SYS_ADMIN"])' --rawfile large "$WORK/large"
 	command_is /bin/sh -c 'cat; echo out; echo err >&2; dd if=/dev/zero of=/file bs=64k count=32 2>/dev/null
 		sync; echo 3 >/proc/sys/vm/drop_caches; cat /file >/dev/null; rm /file; sync; fstrim /; echo running

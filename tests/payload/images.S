@@ -11,5 +11,6 @@ guest_image_\name\()_end:
 	image access
 	image event
 	image blk
+	image attack
 	image kernel
 	.section .note.GNU-stack, "", @progbits

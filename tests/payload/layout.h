@@ -92,6 +92,18 @@ static inline uint8_t payload_written_byte(uint64_t offset)
 #define PAYLOAD_READ_LEN    2048
 #define PAYLOAD_READ_TO	    (PAYLOAD_DATA + 0x20000)
 
+/*
+ * guest/attack.c: arg is the slot, and values from the test are these. Its vsock connections go
+ * from CID to a port that gives zeroes and takes everything.
+ */
+#define PAYLOAD_SEED	   0
+#define PAYLOAD_SCRIPTED   1 /* else at random until */
+#define PAYLOAD_STOP	   2 /* is set */
+#define PAYLOAD_ROUNDS	   3 /* done; from the guest */
+#define PAYLOAD_CID	   3
+#define PAYLOAD_VSOCK_PORT 7
+#define PAYLOAD_ALIVE	   "still alive\n"
+
 struct payload_mailbox {
 	volatile uint32_t irqs; /* interrupts taken; first, as assembly counts here */
 	uint32_t arg;		/* from the test: which case */

@@ -5,8 +5,8 @@
 #include "tests/payload/suites.h"
 #include "vmm/kvm.h"
 
-static Suite *(*const suites[])(void) = {run_suite, access_suite,  event_suite,
-					 blk_suite, machine_suite, wall_suite};
+static Suite *(*const suites[])(void) = {run_suite,	access_suite, event_suite, blk_suite,
+					 machine_suite, wall_suite,   attack_suite};
 
 /* Without KVM there is nothing to test here: the reason is said, and one is counted as skipped. */
 static int skip(const char *why)

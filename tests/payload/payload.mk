@@ -47,10 +47,31 @@ $(PAYLOAD_O)/%.o: %.c
 $(BUILD)/tests/payload: $(PAYLOAD_OBJECTS) $(filter-out $(BUILD)/obj/vmm/main.o,$(VMM_OBJECTS))
 	@$(CC) -o $@ $^ $(PAYLOAD_LIBS)
 
+# The same with ASan and UBSan: what a hostile guest makes the VMM touch beside its memory is noticed.
+PAYLOAD_SANITIZED = $(PAYLOAD_SOURCES) $(filter-out vmm/main.c,$(VMM_SOURCES))
+
+$(BUILD)/sanitize/payload.o/vmm/filter.o: CPPFLAGS += -I$(BUILD)/gen
+$(BUILD)/sanitize/payload.o/vmm/filter.o: $(BUILD)/gen/filter_programs.h
+$(BUILD)/sanitize/payload.o/%.o: %.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(SANITIZE) $(WARNINGS) -Wno-format-truncation -MMD -MP -c -o $@ $<
+
+$(BUILD)/sanitize/payload: $(PAYLOAD_SANITIZED:%.c=$(BUILD)/sanitize/payload.o/%.o) $(PAYLOAD_O)/images.o
+	@$(CC) $(SANITIZE) -o $@ $^ $(PAYLOAD_LIBS)
+
+# Each device attacked for SECONDS: at full speed, then by the sanitized VMM.
+.PHONY: fuzz-attack
+fuzz-attack: $(BUILD)/tests/payload $(BUILD)/sanitize/payload
+	@for program in $^; do \
+		echo "attacking the devices of $$program for $(SECONDS) s each"; \
+		CK_RUN_SUITE=attack ATTACK_SECONDS=$(SECONDS) $$program || exit 1; \
+	done
+
 # For the integration tests: a host on which system calls fail.
 $(BUILD)/tests/without: tests/without.c
 	@mkdir -p $(@D)
 	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $< -lseccomp
 
+-include $(PAYLOAD_SANITIZED:%.c=$(BUILD)/sanitize/payload.o/%.d)
 -include $(PAYLOAD_SOURCES:%.c=$(PAYLOAD_O)/%.d) $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.d) $(PAYLOAD_O)/guest/start.d \
 	 $(PAYLOAD_O)/guest/kernel.d

@@ -10,5 +10,6 @@ Suite *event_suite(void);
 Suite *blk_suite(void);
 Suite *machine_suite(void);
 Suite *wall_suite(void);
+Suite *attack_suite(void);
 
 #endif

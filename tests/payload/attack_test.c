@@ -1,0 +1,322 @@
+/*
+ * Hostile guests on the real KVM: every device in its slot, the loop and the I/O thread at work in
+ * the filters of a VMM, and guest code that does what no driver would (guest/attack.c). The VMM
+ * has to survive, serve the guest after a reset, be idle when the guest is gone, and not slow a
+ * neighbour down.
+ *
+ * ATTACK_SECONDS: how long each random attack takes. ATTACK_SEED: repeats one.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "devices/blk.h"
+#include "devices/console.h"
+#include "devices/rng.h"
+#include "devices/vsock.h"
+#include "tests/payload/payload.h"
+#include "tests/payload/suites.h"
+#include "vmm/slot.h"
+
+PAYLOAD_IMAGE(attack);
+PAYLOAD_IMAGE(run);
+
+enum { SLOT_BLK, SLOT_VSOCK, SLOT_CONSOLE, SLOT_RNG, SLOTS };
+
+static const char *const slot_names[SLOTS] = {"blk", "vsock", "console", "rng"};
+
+struct target {
+	struct payload payload;
+	struct loop loop;
+	pthread_t loop_thread;
+	struct blk *blk;
+	struct vsock *vsock;
+	struct console *console;
+	struct rng *rng;
+	struct slot slots[SLOTS];
+	unsigned int alive; /* PAYLOAD_ALIVE, as often as the console said it */
+	unsigned int matched;
+};
+
+static void console_output(void *ctx, const void *bytes, size_t len)
+{
+	struct target *target = ctx;
+	const char *text = bytes;
+
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] != PAYLOAD_ALIVE[target->matched])
+			target->matched = text[i] == PAYLOAD_ALIVE[0];
+		else if (!PAYLOAD_ALIVE[++target->matched])
+			target->alive++, target->matched = 0;
+	}
+}
+
+/* A port that never runs out and never blocks. */
+static int connect_port(void *ctx, uint32_t port, struct vsock_endpoint *endpoint)
+{
+	(void)ctx;
+	if (port != PAYLOAD_VSOCK_PORT)
+		return -ECONNREFUSED;
+	endpoint->in_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	endpoint->out_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	return 0;
+}
+
+static int make_disk(void)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, PAYLOAD_DISK_SECTORS * 512), 0);
+	return fd;
+}
+
+static void create_devices(struct target *target)
+{
+	const struct guest_memory *mem = &target->payload.memory.map;
+	struct blk_options blk = {.fd = make_disk(), .serial = "attacked", .name = "disk0"};
+	struct vsock_options vsock = {
+		.guest_cid = PAYLOAD_CID,
+		.connect = connect_port,
+		.listen_fd = -1,
+		.loop = &target->loop,
+	};
+	struct error err = {0};
+	int ret = blk_create(&target->blk, &blk, mem, &err);
+
+	if (ret == 0)
+		ret = vsock_create(&target->vsock, &vsock, mem, &err);
+	if (ret == 0)
+		ret = console_create(&target->console, mem, console_output, target, &err);
+	if (ret == 0)
+		ret = rng_create(&target->rng, mem, &err);
+	ck_assert_msg(ret == 0, "%s", err.message);
+}
+
+static void *run_loop(void *arg)
+{
+	struct loop *loop = arg;
+
+	loop_run(loop);
+	return NULL;
+}
+
+static void target_init(struct target *target)
+{
+	struct virtio_device *devices[SLOTS];
+	struct error err = {0};
+
+	memset(target, 0, sizeof(*target));
+	payload_init(&target->payload, &attack_image, PAYLOAD_USER);
+	ck_assert_int_eq(loop_init(&target->loop), 0);
+	create_devices(target);
+	devices[SLOT_BLK] = blk_device(target->blk);
+	devices[SLOT_VSOCK] = vsock_device(target->vsock);
+	devices[SLOT_CONSOLE] = console_device(target->console);
+	devices[SLOT_RNG] = rng_device(target->rng);
+	for (unsigned int i = 0; i < SLOTS; i++) {
+		struct loop *loop = i == SLOT_BLK ? blk_loop(target->blk) : &target->loop;
+		int ret = slot_init(&target->slots[i], i, &target->payload.kvm,
+				    &target->payload.mmio, devices[i], loop, &err);
+
+		ck_assert_msg(ret == 0, "%s", err.message);
+	}
+	ck_assert_int_eq(pthread_create(&target->loop_thread, NULL, run_loop, &target->loop), 0);
+}
+
+static void target_destroy(struct target *target)
+{
+	payload_stop(&target->payload);
+	loop_stop(&target->loop);
+	pthread_join(target->loop_thread, NULL);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		slot_destroy(&target->slots[i]);
+	vsock_destroy(target->vsock);
+	console_destroy(target->console);
+	rng_destroy(target->rng);
+	blk_destroy(target->blk);
+	loop_destroy(&target->loop);
+	payload_destroy(&target->payload);
+}
+
+static double seconds(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void sleep_for(double s)
+{
+	struct timespec time = {.tv_sec = (time_t)s, .tv_nsec = (long)((s - (time_t)s) * 1e9)};
+
+	nanosleep(&time, NULL);
+}
+
+/* The guest is gone: nothing of what it has set off may go on. */
+static void check_idle(void)
+{
+	double before, used = 0;
+
+	/* What was under way may finish. */
+	for (int i = 0; i < 50; i++) {
+		before = seconds(CLOCK_PROCESS_CPUTIME_ID);
+		sleep_for(0.1);
+		used = seconds(CLOCK_PROCESS_CPUTIME_ID) - before;
+		if (used < 0.01)
+			return;
+	}
+	ck_abort_msg("the VMM is busy without a guest: %.0f ms in 100", used * 1000);
+}
+
+static unsigned long long number_from(const char *name, unsigned long long otherwise)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+static void finish(struct target *target, unsigned int slot)
+{
+	const struct payload *payload = &target->payload;
+
+	ck_assert_msg(payload->end == MACHINE_POWER_OFF,
+		      "%s: the guest ended with %d, %s, in round %llu", slot_names[slot],
+		      payload->end, payload->end_detail,
+		      (unsigned long long)payload->mailbox->values[PAYLOAD_ROUNDS]);
+	ck_assert_msg(!payload->mailbox->failed_line,
+		      "%s: the guest failed in its line %u, in round %llu", slot_names[slot],
+		      payload->mailbox->failed_line,
+		      (unsigned long long)payload->mailbox->values[PAYLOAD_ROUNDS]);
+	check_idle();
+	ck_assert(slot != SLOT_CONSOLE || target->alive > 1);
+}
+
+START_TEST(a_device_survives_every_attack_of_the_script)
+{
+	unsigned int slot = (unsigned int)_i;
+	struct target target;
+
+	target_init(&target);
+	target.payload.mailbox->arg = slot;
+	target.payload.mailbox->values[PAYLOAD_SEED] = 1;
+	target.payload.mailbox->values[PAYLOAD_SCRIPTED] = 1;
+	payload_start(&target.payload);
+	payload_wait_end(&target.payload);
+	finish(&target, slot);
+	target_destroy(&target);
+}
+END_TEST
+
+START_TEST(a_device_survives_random_attacks)
+{
+	unsigned int slot = (unsigned int)_i;
+	unsigned long long seed = number_from("ATTACK_SEED", (unsigned long long)time(NULL));
+	struct target target;
+
+	target_init(&target);
+	target.payload.mailbox->arg = slot;
+	target.payload.mailbox->values[PAYLOAD_SEED] = seed;
+	printf("attack on %s: ATTACK_SEED=%llu", slot_names[slot], seed);
+	fflush(stdout);
+	payload_start(&target.payload);
+	sleep_for((double)number_from("ATTACK_SECONDS", 1));
+	target.payload.mailbox->values[PAYLOAD_STOP] = 1;
+	payload_wait_end(&target.payload);
+	printf(", %llu times 200 blows\n",
+	       (unsigned long long)target.payload.mailbox->values[PAYLOAD_ROUNDS]);
+	finish(&target, slot);
+	target_destroy(&target);
+}
+END_TEST
+
+/* It is stopped in the middle of it, as an engine may do. */
+START_TEST(an_attacker_can_be_taken_away)
+{
+	for (unsigned int i = 0; i < 3 * SLOTS; i++) {
+		struct target target;
+
+		target_init(&target);
+		target.payload.mailbox->arg = i % SLOTS;
+		target.payload.mailbox->values[PAYLOAD_SEED] = i;
+		payload_start(&target.payload);
+		payload_wait_arrived(&target.payload);
+		sleep_for(0.02 * (i / SLOTS));
+		target_destroy(&target);
+	}
+}
+END_TEST
+
+/* --- the neighbour --- */
+
+/* A VM that counts, for so many seconds of its own CPU time. Returns counts per such second. */
+static double speed_of(struct payload *neighbour, double duration)
+{
+	clockid_t clock;
+	double from, to;
+	uint64_t before;
+
+	ck_assert_int_eq(pthread_getcpuclockid(neighbour->vcpu.thread, &clock), 0);
+	before = *(volatile uint64_t *)&neighbour->mailbox->values[0];
+	from = seconds(clock);
+	sleep_for(duration);
+	to = seconds(clock);
+	ck_assert(to > from);
+	return (double)(*(volatile uint64_t *)&neighbour->mailbox->values[0] - before) /
+	       (to - from);
+}
+
+/*
+ * How the host shares its CPUs is for cgroups to say, so this is work by CPU time: what an attacker
+ * could take away are locks, exits and caches. The best of some tries counts, as other load on the
+ * test's machine comes and goes.
+ */
+START_TEST(a_neighbour_keeps_its_speed)
+{
+	struct payload neighbour;
+	struct target target;
+	double best = 0;
+
+	payload_init(&neighbour, &run_image, PAYLOAD_USER);
+	neighbour.mailbox->arg = RUN_SPIN;
+	payload_start(&neighbour);
+	payload_wait_arrived(&neighbour);
+	for (int try = 0; try < 10 && best < 0.9; try++) {
+		double alone = speed_of(&neighbour, 0.2), attacked;
+
+		target_init(&target);
+		target.payload.mailbox->arg = (uint32_t)try % SLOTS;
+		payload_start(&target.payload);
+		payload_wait_arrived(&target.payload);
+		attacked = speed_of(&neighbour, 0.2);
+		target_destroy(&target);
+		if (attacked / alone > best)
+			best = attacked / alone;
+	}
+	printf("a neighbour of an attacker has %.0f%% of its speed\n", best * 100);
+	ck_assert_double_ge(best, 0.9);
+	payload_destroy(&neighbour);
+}
+END_TEST
+
+Suite *attack_suite(void)
+{
+	Suite *suite = suite_create("attack");
+	TCase *tcase = tcase_create("attack");
+
+	tcase_set_timeout(tcase, PAYLOAD_TIMEOUT_S + 2 * (double)number_from("ATTACK_SECONDS", 1));
+	tcase_add_loop_test(tcase, a_device_survives_every_attack_of_the_script, 0, SLOTS);
+	tcase_add_loop_test(tcase, a_device_survives_random_attacks, 0, SLOTS);
+	tcase_add_test(tcase, an_attacker_can_be_taken_away);
+	tcase_add_test(tcase, a_neighbour_keeps_its_speed);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}

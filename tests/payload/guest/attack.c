@@ -1,0 +1,570 @@
+/*
+ * A driver that attacks. It knows how a device is used (blk, vsock, console, rng; virtio 1.2,
+ * section 5) and does all else: the scripted attacks one after the other, or at random until the
+ * test says stop. Whatever it did, after a reset the device has to serve it honestly.
+ *
+ * Addresses that it gives to a device are in the data area or outside of memory: a guest that has
+ * its own code overwritten would only fail to attack.
+ */
+#include "tests/payload/guest/virtio.h"
+
+#include <linux/virtio_blk.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_vsock.h>
+
+#define SIZE	 128 /* entries of a ring */
+#define AREA	 PAYLOAD_DATA
+#define AREA_END (PAYLOAD_MEMORY - 0x1000)
+#define RING(q)	 (AREA + 0x20000 * (uint64_t)(q))
+#define AVAIL	 0x8000
+#define USED	 0x10000
+#define BUFFERS	 (AREA + 0x100000)
+#define TABLE	 (AREA + 0x400000) /* an indirect one, 65536 entries */
+
+/* The device under attack. */
+static uint64_t base;
+static uint32_t id, queues;
+static uint64_t random_state;
+
+static uint32_t get(uint32_t reg)
+{
+	return read32(base + reg);
+}
+
+static void put(uint32_t reg, uint32_t value)
+{
+	write32(base + reg, value);
+}
+
+static uint64_t dice(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+static volatile struct vring_desc *desc(uint32_t q)
+{
+	return (volatile struct vring_desc *)RING(q);
+}
+
+static volatile struct vring_avail *avail(uint32_t q)
+{
+	return (volatile struct vring_avail *)(RING(q) + AVAIL);
+}
+
+static volatile struct vring_used *used(uint32_t q)
+{
+	return (volatile struct vring_used *)(RING(q) + USED);
+}
+
+static void set_desc(uint32_t q, uint32_t i, uint64_t addr, uint32_t len, uint32_t flags,
+		     uint32_t next)
+{
+	desc(q)[i].addr = addr;
+	desc(q)[i].len = len;
+	desc(q)[i].flags = (uint16_t)flags;
+	desc(q)[i].next = (uint16_t)next;
+}
+
+/* --- the honest driver --- */
+
+static void clear_rings(void)
+{
+	for (uint32_t q = 0; q < queues; q++)
+		for (uint64_t at = RING(q); at < RING(q) + USED + 0x1000; at += 8)
+			*(volatile uint64_t *)at = 0;
+}
+
+static void set_queue(uint32_t q, uint32_t size, uint64_t table, uint64_t driver, uint64_t device)
+{
+	put(VIRTIO_MMIO_QUEUE_SEL, q);
+	put(VIRTIO_MMIO_QUEUE_NUM, size);
+	put(VIRTIO_MMIO_QUEUE_DESC_LOW, (uint32_t)table);
+	put(VIRTIO_MMIO_QUEUE_DESC_HIGH, (uint32_t)(table >> 32));
+	put(VIRTIO_MMIO_QUEUE_AVAIL_LOW, (uint32_t)driver);
+	put(VIRTIO_MMIO_QUEUE_AVAIL_HIGH, (uint32_t)(driver >> 32));
+	put(VIRTIO_MMIO_QUEUE_USED_LOW, (uint32_t)device);
+	put(VIRTIO_MMIO_QUEUE_USED_HIGH, (uint32_t)(device >> 32));
+	put(VIRTIO_MMIO_QUEUE_READY, 1);
+}
+
+static void set_features(uint32_t low, uint32_t high)
+{
+	put(VIRTIO_MMIO_STATUS, 0);
+	guest_check(get(VIRTIO_MMIO_STATUS) == 0);
+	put(VIRTIO_MMIO_STATUS, 1);
+	put(VIRTIO_MMIO_STATUS, 3);
+	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
+	put(VIRTIO_MMIO_DRIVER_FEATURES, low);
+	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+	put(VIRTIO_MMIO_DRIVER_FEATURES, high);
+	put(VIRTIO_MMIO_STATUS, 11);
+}
+
+static uint32_t ring_size(uint32_t q)
+{
+	uint32_t max;
+
+	put(VIRTIO_MMIO_QUEUE_SEL, q);
+	max = get(VIRTIO_MMIO_QUEUE_NUM_MAX);
+	return max < SIZE ? max : SIZE;
+}
+
+static void start(void)
+{
+	set_features(1u << VIRTIO_RING_F_INDIRECT_DESC, 1);
+	clear_rings();
+	for (uint32_t q = 0; q < queues; q++)
+		set_queue(q, ring_size(q), RING(q), RING(q) + AVAIL, RING(q) + USED);
+	put(VIRTIO_MMIO_STATUS, 15);
+}
+
+static void offer(uint32_t q, uint32_t head)
+{
+	uint16_t idx = avail(q)->idx;
+
+	avail(q)->ring[idx % ring_size(q)] = (uint16_t)head;
+	barrier();
+	avail(q)->idx = (uint16_t)(idx + 1);
+	put(VIRTIO_MMIO_QUEUE_NOTIFY, q);
+}
+
+static void wait_used(uint32_t q, uint16_t count)
+{
+	while ((int16_t)(used(q)->idx - count) < 0)
+		guest_check(!(get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET));
+}
+
+static void be_honest_blk(void)
+{
+	volatile struct virtio_blk_outhdr *header = (volatile struct virtio_blk_outhdr *)BUFFERS;
+	volatile uint8_t *bytes = (volatile uint8_t *)(BUFFERS + 0x1000);
+
+	header->type = VIRTIO_BLK_T_IN;
+	header->sector = 8;
+	bytes[512] = 0xee;
+	set_desc(0, 0, BUFFERS, 16, VRING_DESC_F_NEXT, 1);
+	set_desc(0, 1, BUFFERS + 0x1000, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2);
+	set_desc(0, 2, BUFFERS + 0x1000 + 512, 1, VRING_DESC_F_WRITE, 0);
+	offer(0, 0);
+	wait_used(0, 1);
+	guest_check(bytes[512] == VIRTIO_BLK_S_OK);
+}
+
+static void be_honest_rng(void)
+{
+	set_desc(0, 0, BUFFERS, 64, VRING_DESC_F_WRITE, 0);
+	offer(0, 0);
+	wait_used(0, 1);
+	guest_check(used(0)->ring[0].len > 0 && used(0)->ring[0].len <= 64);
+}
+
+static void be_honest_console(void)
+{
+	volatile char *text = (volatile char *)BUFFERS;
+	static const char alive[] = PAYLOAD_ALIVE;
+
+	for (uint32_t i = 0; i < sizeof(alive); i++)
+		text[i] = alive[i];
+	set_desc(1, 0, BUFFERS, sizeof(alive) - 1, 0, 0);
+	offer(1, 0);
+	wait_used(1, 1);
+}
+
+static void put_vsock_header(uint64_t at, uint32_t port, uint32_t op, uint32_t len)
+{
+	volatile struct virtio_vsock_hdr *header = (volatile struct virtio_vsock_hdr *)at;
+
+	header->src_cid = PAYLOAD_CID;
+	header->dst_cid = 2;
+	header->src_port = port;
+	header->dst_port = PAYLOAD_VSOCK_PORT;
+	header->len = len;
+	header->type = VIRTIO_VSOCK_TYPE_STREAM;
+	header->op = (uint16_t)op;
+	header->flags = 0;
+	header->buf_alloc = 0x10000;
+	header->fwd_cnt = 0;
+}
+
+/* A connection from a port of its own. Answers to older ones may come before. */
+static void be_honest_vsock(void)
+{
+	const uint32_t port = 0x40000000;
+	volatile struct virtio_vsock_hdr *answer;
+	uint16_t seen = 0;
+
+	for (uint32_t i = 0; i < 64; i++) {
+		set_desc(0, i, BUFFERS + 0x1000 * (i + 1), 0x1000, VRING_DESC_F_WRITE, 0);
+		offer(0, i);
+	}
+	put_vsock_header(BUFFERS, port, VIRTIO_VSOCK_OP_REQUEST, 0);
+	set_desc(1, 0, BUFFERS, sizeof(*answer), 0, 0);
+	offer(1, 0);
+	do {
+		uint64_t buffer;
+
+		wait_used(0, (uint16_t)(seen + 1));
+		buffer = used(0)->ring[seen++].id + 1;
+		answer = (volatile struct virtio_vsock_hdr *)(BUFFERS + 0x1000 * buffer);
+	} while (answer->dst_port != port);
+	guest_check(answer->op == VIRTIO_VSOCK_OP_RESPONSE);
+}
+
+static void be_honest(void)
+{
+	start();
+	switch (id) {
+	case VIRTIO_ID_BLOCK:
+		be_honest_blk();
+		break;
+	case VIRTIO_ID_RNG:
+		be_honest_rng();
+		break;
+	case VIRTIO_ID_CONSOLE:
+		be_honest_console();
+		break;
+	default:
+		be_honest_vsock();
+		break;
+	}
+	put(VIRTIO_MMIO_STATUS, 0);
+}
+
+/* --- what an attacker puts into rings --- */
+
+static uint64_t bad_address(void)
+{
+	static const uint64_t addresses[] = {
+		PAYLOAD_MEMORY,	       PAYLOAD_MEMORY - 1, PAYLOAD_MEMORY - 15, UINT64_MAX,
+		UINT64_MAX - 15,       UINT64_MAX - 0xfff, 1ull << 63,		LAYOUT_VIRTIO,
+		LAYOUT_LAPIC,	       0xffffffff,	   0x100000000,		0x7fffffffffff,
+		0xffff800000000000ull, PAYLOAD_MEMORY * 2,
+	};
+
+	return addresses[dice() % (sizeof(addresses) / sizeof(addresses[0]))];
+}
+
+static uint64_t any_address(void)
+{
+	if (dice() % 4 == 0)
+		return bad_address();
+	return AREA + dice() % (AREA_END - AREA - 0x20000);
+}
+
+static uint32_t any_length(void)
+{
+	switch (dice() % 6) {
+	case 0:
+		return 0;
+	case 1:
+		return 1;
+	case 2:
+		return UINT32_MAX - (uint32_t)(dice() % 16);
+	case 3:
+		return (uint32_t)dice();
+	default:
+		return (uint32_t)(dice() % 0x2000);
+	}
+}
+
+/* Something that the device would take for a request, at the address. */
+static void put_message(uint64_t at)
+{
+	volatile uint32_t *words = (volatile uint32_t *)(at & ~7ull);
+
+	if (id == VIRTIO_ID_VSOCK) {
+		put_vsock_header(at & ~7ull, (uint32_t)(dice() % 64), (uint32_t)(dice() % 9),
+				 any_length());
+		if (dice() % 4 == 0)
+			words[dice() % 11] = (uint32_t)dice();
+		return;
+	}
+	words[0] = (uint32_t)(dice() % 16);
+	words[1] = 0;
+	words[2] = (uint32_t)(dice() % 128);
+	words[3] = dice() % 8 ? 0 : (uint32_t)dice();
+}
+
+static void put_any_desc(volatile struct vring_desc *table, uint32_t i, uint32_t count)
+{
+	uint64_t addr = any_address();
+
+	if (addr >= AREA && addr < AREA_END - 0x20000 && dice() % 2)
+		put_message(addr);
+	table[i].addr = addr;
+	table[i].len = dice() % 2 ? (uint32_t)(dice() % 0x1000) : any_length();
+	table[i].flags = (uint16_t)(dice() % 8 ? dice() % 4 : dice());
+	table[i].next = (uint16_t)(dice() % 4 ? (i + 1) % count : dice());
+}
+
+static void put_any_chain(uint32_t q)
+{
+	uint32_t head = (uint32_t)(dice() % SIZE);
+
+	for (uint32_t i = 0; i < 4; i++)
+		put_any_desc(desc(q), (head + i) % SIZE, SIZE);
+	if (dice() % 8 == 0) {
+		for (uint32_t i = 0; i < 8; i++)
+			put_any_desc((volatile struct vring_desc *)TABLE, i, 8);
+		set_desc(q, head, TABLE, (uint32_t)(dice() % 4 ? 128 : dice()),
+			 VRING_DESC_F_INDIRECT, 0);
+	}
+	offer(q, dice() % 16 ? head : (uint32_t)dice());
+}
+
+/* --- scripted attacks --- */
+
+static void attack_registers(void)
+{
+	for (uint32_t offset = 0; offset < 0x200; offset++) {
+		uint64_t at = base + offset;
+
+		for (uint32_t i = 0; i < 4; i++) {
+			/* Not the rings' addresses: they would let the device write anywhere. */
+			bool ring = offset + 8 > VIRTIO_MMIO_QUEUE_DESC_LOW &&
+				    offset < VIRTIO_MMIO_QUEUE_USED_HIGH + 4;
+			uint64_t value = i == 0 ? 0 : i == 1 ? UINT64_MAX : dice();
+
+			read8(at);
+			read16(at);
+			read32(at);
+			read64(at);
+			write8(at, (uint8_t)value);
+			write16(at, (uint16_t)value);
+			if (ring)
+				continue;
+			write32(at, (uint32_t)value);
+			write64(at, value);
+		}
+	}
+	/* Across the end of the page and into the next slot. */
+	read64(base + 0x1fc);
+	write64(base + 0x1fc, 0);
+}
+
+static void attack_addresses(void)
+{
+	for (uint32_t round = 0; round < 40; round++) {
+		start();
+		for (uint32_t q = 0; q < queues; q++) {
+			uint32_t flags = round & 1 ? VRING_DESC_F_WRITE : 0;
+
+			put_message(BUFFERS);
+			set_desc(q, 0, BUFFERS, 64, VRING_DESC_F_NEXT, 1);
+			set_desc(q, 1, bad_address(), any_length(), flags | VRING_DESC_F_NEXT, 2);
+			set_desc(q, 2, AREA_END - 0x10, UINT32_MAX, flags, 0);
+			offer(q, round % 3);
+		}
+	}
+}
+
+static void attack_chains(void)
+{
+	volatile struct vring_desc *table = (volatile struct vring_desc *)TABLE;
+
+	/* To itself, in a circle, out of the table. */
+	start();
+	for (uint32_t q = 0; q < queues; q++) {
+		set_desc(q, 0, BUFFERS, 16, VRING_DESC_F_NEXT, 0);
+		offer(q, 0);
+	}
+	start();
+	for (uint32_t q = 0; q < queues; q++) {
+		for (uint32_t i = 0; i < SIZE; i++)
+			set_desc(q, i, BUFFERS, 16, VRING_DESC_F_NEXT, (i + 1) % SIZE);
+		offer(q, 5);
+	}
+	/* 65,536 long, and tables in tables. */
+	for (uint32_t flags = 0; flags < 8; flags++) {
+		start();
+		for (uint32_t i = 0; i < 65536; i++) {
+			table[i].addr = BUFFERS + i % 0x1000;
+			table[i].len = 16;
+			table[i].flags = (uint16_t)((flags & ~1u) | VRING_DESC_F_NEXT);
+			table[i].next = (uint16_t)(i + 1);
+		}
+		for (uint32_t q = 0; q < queues; q++) {
+			set_desc(q, 0, TABLE, 65536 * 16, VRING_DESC_F_INDIRECT, 0);
+			offer(q, 0);
+			set_desc(q, 1, TABLE, 0, VRING_DESC_F_INDIRECT, 0);
+			offer(q, 1);
+			set_desc(q, 2, TABLE, 17, VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT, 2);
+			offer(q, 2);
+		}
+	}
+}
+
+/* The rings are moved, and the queue made larger, while requests are under way. */
+static void attack_moves(void)
+{
+	for (uint32_t round = 0; round < 40; round++) {
+		start();
+		for (uint32_t q = 0; q < queues; q++) {
+			put_any_chain(q);
+			set_queue(q, 0xffff, bad_address(), bad_address(), bad_address());
+			set_queue(q, SIZE, RING(q) + 0x40000, RING(q) + 0x48000, RING(q) + 0x50000);
+			put(VIRTIO_MMIO_QUEUE_READY, 0);
+			put_any_chain(q);
+		}
+		/* A ring that is half outside of memory, and one on top of another. */
+		set_features(1u << VIRTIO_RING_F_INDIRECT_DESC, 1);
+		for (uint32_t q = 0; q < queues; q++)
+			set_queue(q, SIZE, PAYLOAD_MEMORY - 64, RING(q), RING(q));
+		put(VIRTIO_MMIO_STATUS, 15);
+		put(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	}
+}
+
+static void attack_features(void)
+{
+	for (uint32_t round = 0; round < 200; round++) {
+		set_features((uint32_t)dice(), (uint32_t)(dice() % 4));
+		for (uint32_t q = 0; q < queues; q++)
+			set_queue(q, ring_size(q), RING(q), RING(q) + AVAIL, RING(q) + USED);
+		put(VIRTIO_MMIO_STATUS, 15);
+		/* Too late now. */
+		put(VIRTIO_MMIO_DRIVER_FEATURES, UINT32_MAX);
+		put(VIRTIO_MMIO_STATUS, 7);
+		put(VIRTIO_MMIO_STATUS, 11);
+		put_any_chain((uint32_t)(dice() % queues));
+		put(VIRTIO_MMIO_STATUS, UINT32_MAX);
+	}
+}
+
+static void attack_resets(void)
+{
+	for (uint32_t round = 0; round < 300; round++) {
+		start();
+		for (uint32_t i = 0; i < round % 8; i++)
+			put_any_chain((uint32_t)(dice() % queues));
+		put(VIRTIO_MMIO_STATUS, 0);
+		put(VIRTIO_MMIO_STATUS, 0);
+	}
+}
+
+static void attack_notifications(void)
+{
+	start();
+	for (uint32_t i = 0; i < 20000; i++)
+		put(VIRTIO_MMIO_QUEUE_NOTIFY, i % 8 ? i % queues : (uint32_t)dice());
+	for (uint32_t q = 0; q < queues; q++) {
+		avail(q)->idx = 0xffff;
+		put(VIRTIO_MMIO_QUEUE_NOTIFY, q);
+	}
+}
+
+/* Descriptors and requests change while the device reads them. */
+static void attack_changes(void)
+{
+	for (uint32_t round = 0; round < 100; round++) {
+		uint32_t q = round % queues;
+
+		start();
+		for (uint32_t i = 0; i < SIZE; i++)
+			set_desc(q, i, BUFFERS, 64, (i & 1) | VRING_DESC_F_NEXT, i + 1);
+		for (uint32_t i = 0; i < 16; i++)
+			offer(q, i * 8);
+		for (uint32_t i = 0; i < 2000; i++) {
+			uint32_t at = i % SIZE;
+
+			desc(q)[at].len = any_length();
+			desc(q)[at].addr = i & 1 ? BUFFERS : bad_address();
+			desc(q)[at].next = (uint16_t)dice();
+			desc(q)[at].flags = (uint16_t)(dice() % 8);
+			*(volatile uint64_t *)(BUFFERS + 8 * (dice() % 8)) = dice();
+			if (i % 64 == 0)
+				avail(q)->idx = (uint16_t)(avail(q)->idx + 1);
+		}
+	}
+}
+
+/* --- random attacks --- */
+
+static void set_any_queue(void)
+{
+	uint32_t q = (uint32_t)(dice() % queues);
+	uint64_t at = dice() % 4 ? RING(q) : any_address();
+
+	set_queue(q, dice() % 4 ? ring_size(q) : (uint32_t)dice(), at,
+		  dice() % 4 ? RING(q) + AVAIL : any_address(),
+		  dice() % 4 ? RING(q) + USED : any_address());
+}
+
+static void attack_at_random(void)
+{
+	uint32_t q = (uint32_t)(dice() % queues);
+
+	switch (dice() % 24) {
+	case 0:
+		start();
+		break;
+	case 1:
+		put(VIRTIO_MMIO_STATUS, (uint32_t)(dice() % 2 ? 0 : dice()));
+		break;
+	case 2:
+		set_any_queue();
+		break;
+	case 3:
+		avail(q)->idx = (uint16_t)dice();
+		put(VIRTIO_MMIO_QUEUE_NOTIFY, q);
+		break;
+	case 4:
+		avail(q)->flags = (uint16_t)dice();
+		avail(q)->ring[SIZE] = (uint16_t)dice();
+		used(q)->idx = (uint16_t)dice();
+		break;
+	case 5:
+		set_features((uint32_t)dice(), (uint32_t)dice());
+		break;
+	case 6:
+		put(VIRTIO_MMIO_INTERRUPT_ACK, (uint32_t)dice());
+		break;
+	case 7:
+		write32(base + VIRTIO_MMIO_CONFIG + dice() % 0x100, (uint32_t)dice());
+		read64(base + dice() % 0x200);
+		break;
+	case 8:
+		put(VIRTIO_MMIO_QUEUE_SEL, (uint32_t)dice());
+		put(VIRTIO_MMIO_QUEUE_READY, (uint32_t)(dice() % 2));
+		break;
+	case 9:
+		for (uint32_t i = 0; i < 64; i++)
+			put_any_desc(desc(q), i, SIZE);
+		break;
+	default:
+		put_any_chain(q);
+		break;
+	}
+}
+
+static void (*const scripts[])(void) = {
+	attack_registers, attack_addresses, attack_chains,	  attack_moves,
+	attack_features,  attack_resets,    attack_notifications, attack_changes,
+};
+
+void main(void)
+{
+	base = LAYOUT_VIRTIO + LAYOUT_VIRTIO_STEP * (uint64_t)mailbox->arg;
+	id = get(VIRTIO_MMIO_DEVICE_ID);
+	queues = id == VIRTIO_ID_VSOCK ? 3 : id == VIRTIO_ID_CONSOLE ? 2 : 1;
+	random_state = mailbox->values[PAYLOAD_SEED] | 1;
+	be_honest();
+	arrived();
+	if (mailbox->values[PAYLOAD_SCRIPTED]) {
+		for (uint32_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+			mailbox->values[PAYLOAD_ROUNDS] = i;
+			scripts[i]();
+			be_honest();
+		}
+		return;
+	}
+	while (!*(volatile uint64_t *)&mailbox->values[PAYLOAD_STOP]) {
+		for (uint32_t i = 0; i < 200; i++)
+			attack_at_random();
+		be_honest();
+		mailbox->values[PAYLOAD_ROUNDS]++;
+	}
+}
