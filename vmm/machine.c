@@ -130,9 +130,14 @@ static bool confined(const struct machine *machine)
 	return !(options->relaxed & JAIL_SECCOMP) && options->save.state_fd < 0;
 }
 
-static void io_thread_begins(void)
+static void disk_thread_begins(void)
 {
-	filter_enter(FILTER_IO);
+	filter_enter(FILTER_DISK);
+}
+
+static void net_thread_begins(void)
+{
+	filter_enter(FILTER_NET);
 }
 
 static void vcpu_thread_begins(void *ctx)
@@ -190,7 +195,7 @@ static int plug_disk(struct machine *machine, unsigned int i, struct error *err)
 		.read_only = disk->read_only,
 		.serial = disk->serial,
 		.name = machine->disk_names[i],
-		.thread_begins = confined(machine) ? io_thread_begins : NULL,
+		.thread_begins = confined(machine) ? disk_thread_begins : NULL,
 	};
 	int ret;
 
@@ -227,6 +232,7 @@ static int plug_nic(struct machine *machine, unsigned int i, struct error *err)
 							 : NET_PAIRS_MAX,
 		.plain = options->nic_stream[i],
 		.udp_segmentation = kernel_cuts_udp(),
+		.thread_begins = confined(machine) ? net_thread_begins : NULL,
 	};
 	int ret;
 

@@ -15,7 +15,7 @@
 #define RULE_COUNT   (sizeof(filter_rules) / sizeof(filter_rules[0]))
 #define SYSCALLS_MAX 1024
 
-static const char *const kind_names[FILTER_KINDS] = {"main", "vcpu", "io"};
+static const char *const kind_names[FILTER_KINDS] = {"main", "vcpu", "disk", "net"};
 
 static void require(int ret, const char *what)
 {

@@ -9,7 +9,7 @@
 #define VMM_FILTERS_RULES_H
 
 #include <fcntl.h>
-#include <linux/futex.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -19,7 +19,14 @@
 
 #include "vmm/filters/kinds.h"
 
-enum { MAIN = 1 << FILTER_MAIN, VCPU = 1 << FILTER_VCPU, IO = 1 << FILTER_IO };
+enum {
+	MAIN = 1 << FILTER_MAIN,
+	VCPU = 1 << FILTER_VCPU,
+	DISK = 1 << FILTER_DISK,
+	NET = 1 << FILTER_NET,
+	LOOPS = MAIN | DISK | NET,
+	ALL = MAIN | VCPU | DISK | NET,
+};
 
 struct filter_rule {
 	unsigned int kinds;
@@ -40,25 +47,30 @@ struct filter_rule {
 
 static const struct filter_rule filter_rules[] = {
 	/* Waiting, and what is waited for. */
-	{MAIN | IO, "epoll_wait", ANY, .reason = "event loops"},
-	{MAIN, "epoll_ctl", ANY, .reason = "connections come and go"},
+	{LOOPS, "epoll_wait", ANY, .reason = "event loops"},
+	{MAIN | NET, "epoll_ctl", ANY, .reason = "connections and back ends come and go"},
 	{MAIN, "poll", ANY, .reason = "whether a terminal or file takes output now"},
-	{MAIN | VCPU | IO, "futex", ANY, .reason = "locks between threads; the end of a thread"},
+	{ALL, "futex", ANY, .reason = "locks between threads; the end of a thread"},
 	{MAIN, "timerfd_settime", ANY, .reason = "time limits of agent and output"},
-	{MAIN | VCPU | IO, "clock_gettime", ANY,
-	 .reason = "time stamps, where the vDSO cannot tell the time"},
+	{ALL, "clock_gettime", ANY, .reason = "time stamps, where the vDSO cannot tell the time",
+	 .unseen = "where it can"},
 
 	/* Bytes. Descriptors were opened before, or came over the control socket. */
-	{MAIN | IO, "read", ANY, .reason = "events, signals, control clients"},
-	{MAIN | VCPU | IO, "write", ANY, .reason = "interrupts, wake-ups, the log"},
+	{LOOPS, "read", ANY, .reason = "events, signals, frames from taps"},
+	{ALL, "write", ANY, .reason = "interrupts, wake-ups, the log"},
 	{MAIN, "readv", ANY, .reason = "the workload's stdin: a file or terminal"},
 	{MAIN, "writev", ANY, .reason = "the workload's stdout and stderr: a file"},
-	{MAIN, "preadv2", ANY, .reason = "the same, from pipes without waiting"},
-	{MAIN, "pwritev2", ANY, .reason = "the same, to pipes without waiting"},
+	{NET, "readv", ANY, .reason = "frames from taps"},
+	{NET, "writev", ANY, .reason = "frames to taps and packet sockets"},
+	{MAIN, "preadv2", ANY, .reason = "the workload's stdin: a pipe, without waiting"},
+	{MAIN, "pwritev2", ANY, .reason = "its stdout and stderr: pipes, without waiting"},
 	{MAIN, "recvmsg", ANY, .reason = "streams and control clients that are sockets"},
 	{MAIN, "sendmsg", ANY, .reason = "the same"},
 	{MAIN, "recvfrom", ANY, .reason = "CONNECT lines of hybrid vsock clients"},
 	{MAIN, "sendto", ANY, .reason = "answers to control and hybrid vsock clients"},
+	{NET, "recvfrom", ANY, .reason = "streams of frames (passt)",
+	 .unseen = "tests of networks by a stream"},
+	{NET, "sendto", ANY, .reason = "the same", .unseen = "the same"},
 	{MAIN, "getrandom", ANY, .reason = "the entropy device"},
 
 	/* Descriptors. None of these calls names a path or an address. */
@@ -66,6 +78,7 @@ static const struct filter_rule filter_rules[] = {
 	{MAIN, "socketpair", IF(IS(0, AF_UNIX)), .reason = "the agent's connection"},
 	{MAIN, "shutdown", ANY, .reason = "half-closed streams"},
 	{MAIN, "close", ANY, .reason = "connections end"},
+	{NET, "close", ANY, .reason = "back ends go", .unseen = "tests of networks that go"},
 	{MAIN, "fcntl", IF(IS(1, F_GETFL)), .reason = "clients are made non-blocking"},
 	{MAIN, "fcntl", IF(IS(1, F_SETFL)), .reason = "the same"},
 	{MAIN, "newfstatat", IF(IS(3, AT_EMPTY_PATH)),
@@ -75,29 +88,41 @@ static const struct filter_rule filter_rules[] = {
 
 	/* KVM. A vCPU's thread has one call; its registers are for the message when it fails. */
 	{VCPU, "ioctl", IF(IS(1, KVM_RUN)), .reason = "runs the guest"},
-	{VCPU, "ioctl", IF(IS(1, KVM_GET_REGS)), .reason = "where it was when KVM gave up"},
+	{VCPU, "ioctl", IF(IS(1, KVM_GET_REGS)), .reason = "where it was when KVM gave up",
+	 .unseen = "a guest in the payload tests ends so"},
 
 	/* Disks. The ring itself is bound to four operations (devices/blk_io.c). */
-	{IO, "io_uring_enter", ANY, .reason = "requests to the disk's ring"},
-	{IO, "preadv", ANY, .reason = "disks where the host forbids io_uring"},
-	{IO, "pwritev", ANY, .reason = "the same"},
-	{IO, "fdatasync", ANY, .reason = "the same"},
-	{IO, "fallocate", ANY, .reason = "the same"},
+	{DISK, "io_uring_enter", ANY, .reason = "requests to the disk's ring"},
+	{DISK, "preadv", ANY, .reason = "disks where the host forbids io_uring"},
+	{DISK, "pwritev", ANY, .reason = "the same"},
+	{DISK, "fdatasync", ANY, .reason = "the same"},
+	{DISK, "fallocate", ANY, .reason = "the same"},
+
+	/* Networks: a tap that came with ATTACH follows what the driver negotiated. */
+	{MAIN | NET, "getsockopt", IF_BOTH(IS(1, SOL_SOCKET), IS(2, SO_TYPE)),
+	 .reason = "is a back end a tap or a socket"},
+	{MAIN, "ioctl", IF(IS(1, TUNGETIFF)), .reason = "is it a tap with headers"},
+	{MAIN, "ioctl", IF(IS(1, TUNSETVNETHDRSZ)), .reason = "how long those are"},
+	{NET, "ioctl", IF(IS(1, TUNSETOFFLOAD)), .reason = "what the driver takes unfinished"},
+	{NET, "ioctl", IF(IS(1, TUNSETQUEUE)), .reason = "which queues the driver serves",
+	 .unseen = "NICs with several queues"},
 
 	/* Memory: never executable, never a file. */
-	{MAIN, "brk", ANY, .reason = "the heap"},
-	{MAIN, "mmap", IF_BOTH(WITHOUT(2, PROT_EXEC), WITH(3, MAP_ANONYMOUS)),
-	 .reason = "large blocks of the heap"},
-	{MAIN, "mremap", ANY, .reason = "large blocks that grow"},
-	{MAIN, "munmap", ANY, .reason = "the same given back; guest memory at the end"},
+	{MAIN | NET, "brk", ANY, .reason = "the heap", .unseen = "allocations have to come so"},
+	{MAIN | NET, "mmap", IF_BOTH(WITHOUT(2, PROT_EXEC), WITH(3, MAP_ANONYMOUS)),
+	 .reason = "large blocks of the heap", .unseen = "the same"},
+	{MAIN, "mremap", ANY, .reason = "large blocks that grow", .unseen = "the same"},
+	{MAIN | NET, "munmap", ANY, .reason = "the same given back", .unseen = "the same"},
+	{MAIN, "madvise", ANY, .reason = "memory that the guest's balloon gives back",
+	 .unseen = "the guest decides when"},
 
 	/* Threads end, and with them the process, as the workload ended. */
 	{VCPU, "rt_sigreturn", ANY, .reason = "back from the kick that interrupts KVM_RUN"},
 	{MAIN, "tgkill", IF_BOTH(IS(0, FILTER_SELF), IS(2, SIGURG)), .reason = "that kick"},
 	{MAIN, "getpid", ANY, .reason = "who is to be kicked, or to die"},
-	{MAIN | VCPU | IO, "rt_sigprocmask", ANY, .reason = "around the end of a thread"},
-	{VCPU | IO, "madvise", ANY, .reason = "a thread's stack is given back"},
-	{VCPU | IO, "exit", ANY, .reason = "a thread ends"},
+	{ALL, "rt_sigprocmask", ANY, .reason = "around the end of a thread"},
+	{VCPU | DISK | NET, "madvise", ANY, .reason = "a thread's stack is given back"},
+	{VCPU | DISK | NET, "exit", ANY, .reason = "a thread ends"},
 	{MAIN, "rt_sigaction", IF(IS(0, SIGPIPE)), .reason = "to die by it, as the workload did"},
 	{MAIN, "kill", IF(IS(0, FILTER_SELF)), .reason = "to die by the workload's signal"},
 	{MAIN, "exit_group", ANY, .reason = "the end"},

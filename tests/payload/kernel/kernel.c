@@ -97,10 +97,10 @@ static void check_boot(const struct boot_params *boot)
 	expect(data && data->type == SETUP_RNG_SEED && data->len == 32 && !data->next, "seed");
 }
 
-/* Disks first, then vsock, console, rng; and nobody behind them. */
+/* Disks first, then vsock, console, rng, balloon; and nobody behind them. */
 static void check_devices(void)
 {
-	static const uint32_t ids[] = {2, 2, 19, 3, 4};
+	static const uint32_t ids[] = {2, 2, 19, 3, 4, 5};
 	uint64_t at = LAYOUT_VIRTIO;
 
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++, at += LAYOUT_VIRTIO_STEP) {
