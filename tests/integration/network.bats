@@ -1,0 +1,243 @@
+#!/usr/bin/env bats
+# The network namespace of a container and what the guest has of it. The host's side is a bridge in the lab itself, each
+# container has a namespace with one end of a veth pair, as engines do it.
+# In single quotes are the guests' shells' and jq's variables.
+# shellcheck disable=SC2016
+
+load helpers
+
+setup_file() {
+	ip link add bhbr0 type bridge mcast_snooping 0
+	ip link set bhbr0 mtu 9000 up
+	ip addr add 10.99.0.1/24 dev bhbr0
+	ip addr add fd99::1/64 dev bhbr0 nodad
+}
+
+teardown_file() {
+	ip link del bhbr0
+}
+
+# wire NAME NUMBER [MTU]: a namespace with eth0 at 10.99.0.NUMBER on the bridge.
+wire() {
+	local mtu=${3:-1500}
+	ip netns add "$1"
+	ip link add "bh-$1" mtu "$mtu" type veth peer name eth0 mtu "$mtu" netns "$1"
+	ip link set "bh-$1" master bhbr0 up
+	ip netns exec "$1" bash -c "
+		ip link set lo up
+		ip addr add 10.99.0.$2/24 dev eth0
+		ip addr add fd99::$2/64 dev eth0 nodad
+		ip link set eth0 up
+		ip route add default via 10.99.0.1
+		ip -6 route add default via fd99::1"
+}
+
+unwire() {
+	local name
+	for name; do
+		ip link del "bh-$name" 2>/dev/null || true
+		ip netns del "$name" 2>/dev/null || true
+	done
+}
+
+teardown() {
+	local id
+	for id in $(build/bulkhead --root "$WORK/state" list -q 2>/dev/null); do
+		build/bulkhead --root "$WORK/state" delete --force "$id" || true
+	done
+	unwire c1 c2 c3
+	if [ -z "$BATS_TEST_COMPLETED" ] && [ -s "$WORK/log" ]; then
+		tail -n 40 "$WORK/log" | sed 's/^/# /' >&3
+	fi
+}
+
+# bundle_for NAME SCRIPT: a bundle in $WORK/NAME for the namespace NAME, on the same root, with root's usual rights and
+# those to change its own network.
+bundle_for() {
+	mkdir -p "$WORK/$1"
+	jq --arg root "$BUNDLE/rootfs" --arg name "$1" --arg script "$2" '
+		.root.path = $root | .hostname = $name | .process.args = ["/bin/sh", "-c", $script] |
+		(.process.capabilities | .bounding, .effective, .permitted) += ["CAP_NET_RAW", "CAP_NET_ADMIN"] |
+		(.linux.namespaces[] | select(.type == "network")).path = "/run/netns/" + $name' \
+		"$BUNDLE/config.json" >"$WORK/$1/config.json"
+}
+
+run_for() {
+	bundle_for "$@"
+	bulkhead run -b "$WORK/$1" "$1" </dev/null
+}
+
+# start_for NAME SCRIPT: in the background, until it says ready; what it prints goes to $WORK/NAME.out.
+start_for() {
+	bundle_for "$@"
+	bulkhead run -d -b "$WORK/$1" "$1" </dev/null >"$WORK/$1.out" 2>&1
+	eventually grep -q '^ready' "$WORK/$1.out"
+}
+
+# into_root PROGRAM...: a program of the host's with its libraries.
+into_root() {
+	local program file
+	for program; do
+		program=$(command -v "$program")
+		for file in "$program" $(ldd "$program" | grep -o '/[^ ]*'); do
+			mkdir -p "$BUNDLE/rootfs$(dirname "$file")"
+			cp -L "$file" "$BUNDLE/rootfs$file"
+		done
+	done
+}
+
+has_line() {
+	grep -qx -e "$1" <<<"$output" || { echo "no line: $1" >&2; echo "$output" >&2; return 1; }
+}
+
+@test "the guest has what is in the namespace" {
+	wire c1 2 1400
+	# Two interfaces, whose names and numbers are not in the same order.
+	ip link add bh-c1b mtu 9000 type veth peer name data0 mtu 9000 netns c1
+	ip link set bh-c1b master bhbr0 up
+	ip netns exec c1 bash -c '
+		ip addr add 10.98.0.2/24 dev data0
+		ip addr add 10.99.0.22/32 dev eth0
+		ip link set data0 up
+		ip route add 10.77.0.0/16 via 10.98.0.9 dev data0 metric 7 mtu 1300
+		ip route add 10.78.0.0/16 nexthop via 10.98.0.9 dev data0 nexthop via 10.99.0.9 dev eth0
+		ip route add default via 10.98.0.9 dev data0 table 100
+		ip rule add from 10.98.0.2 table 100 priority 500
+		ip neigh add 10.99.0.77 lladdr 02:00:00:00:00:77 dev eth0 nud permanent
+		ip -o link show eth0; ip -o link show data0' >"$WORK/links"
+	ip addr add 10.98.0.1/24 dev bhbr0
+	output=$(run_for c1 '
+		ip -o addr; ip route; ip -6 route; ip route show table 100; ip rule; ip neigh
+		for i in eth0 data0; do echo "$i $(cat /sys/class/net/$i/address) $(cat /sys/class/net/$i/mtu)"; done
+		ping -c 2 -w 20 10.99.0.1 && ping6 -c 2 -w 20 fd99::1 && ping -c 1 -w 20 -s 1372 10.99.0.1 && echo small
+		ping -c 1 -w 20 -s 8972 10.98.0.1 && ping -c 1 -w 20 -s 20000 10.98.0.1 && echo jumbo
+		ls /sys/class/net | wc -l')
+	ip addr del 10.98.0.1/24 dev bhbr0
+	has_line "eth0 $(grep -o 'eth0.*link/ether [^ ]*' "$WORK/links" | grep -o '..:..:..:..:..:..') 1400"
+	has_line "data0 $(grep -o 'data0.*link/ether [^ ]*' "$WORK/links" | grep -o '..:..:..:..:..:..') 9000"
+	has_line '.* eth0 .*inet 10.99.0.2/24 .*'
+	has_line '.* eth0 .*inet 10.99.0.22/32 .*'
+	has_line '.* eth0 .*inet6 fd99::2/64 .*'
+	has_line '.* data0 .*inet 10.98.0.2/24 .*'
+	has_line 'default via 10.99.0.1 dev eth0 .*'
+	has_line 'default via fd99::1 dev eth0 .*'
+	has_line '10.77.0.0/16 via 10.98.0.9 dev data0 .*metric 7.*'
+	has_line '10.78.0.0/16 .*'
+	has_line 'default via 10.98.0.9 dev data0 .*'
+	has_line '500:.*from 10.98.0.2 lookup 100.*'
+	has_line '10.99.0.77 dev eth0 lladdr 02:00:00:00:00:77 .*PERMANENT.*'
+	has_line small
+	has_line jumbo
+	has_line 3
+}
+
+@test "VMs, a namespace container and the host talk with each other" {
+	local i reply
+	wire c1 2
+	wire c2 3
+	wire c3 4
+	into_root socat
+	start_for c1 '
+		dd if=/dev/urandom of=/tmp/file bs=1M count=24 2>/dev/null; md5sum </tmp/file >/tmp/sum
+		nc -ll -p 7000 -e /bin/cat & nc -ll -p 7003 -e /bin/md5sum & httpd -p 80 -h /tmp
+		socat UDP-RECVFROM:7001,fork PIPE & socat UDP6-RECVFROM:7002,fork PIPE &
+		echo ready; wait'
+	client='
+		mkdir -p /tmp/in; cd /tmp/in
+		wget -q http://10.99.0.2/file && wget -q http://10.99.0.2/sum && md5sum <file | cmp - sum && echo down
+		dd if=/dev/urandom of=up bs=1M count=24 2>/dev/null
+		socat -t60 -u FILE:up TCP:10.99.0.2:7003,shut-down >/dev/null
+		[ "$(socat -t60 FILE:up,rdonly TCP:10.99.0.2:7003 | cut -c1-32)" = "$(md5sum <up | cut -c1-32)" ] && echo up
+		wget -q -O file6 "http://[fd99::2]/file" && md5sum <file6 | cmp - sum && echo down6
+		for i in 1 2 3; do head -c 8000 up | socat -t5 - UDP:10.99.0.2:7001 | cmp -n 8000 - up || exit 1; done && echo udp
+		head -c 1200 up | socat -t5 - UDP6:[fd99::2]:7002 | cmp -n 1200 - up && echo udp6'
+	# Another VM.
+	output=$(run_for c2 "$client")
+	for i in down up down6 udp udp6; do has_line "$i"; done
+	# A container of runc's on a veth of the same bridge.
+	bundle_for c3 "$client"
+	output=$(timeout 120 runc --root "$WORK/runc" run -b "$WORK/c3" c3 </dev/null)
+	for i in down up down6 udp udp6; do has_line "$i"; done
+	# The host, by many short connections: no process is started for them here.
+	for i in {1..300}; do
+		exec {tcp}<>/dev/tcp/10.99.0.2/7000
+		echo "number $i" >&"$tcp"
+		read -r -t 20 reply <&"$tcp"
+		exec {tcp}>&-
+		[ "$reply" = "number $i" ]
+	done
+	bulkhead kill c1 KILL
+}
+
+@test "a guest cannot take another address of its own, and the host's rules hold" {
+	wire c1 2
+	wire c2 3
+	nft -f - <<-END
+		table bridge bulkhead-test {
+			chain forward { type filter hook forward priority 0; ip daddr 10.99.0.3 udp dport 53 counter drop; }
+			chain input { type filter hook input priority 0; iifname "bh-c1" tcp dport 9999 counter drop; }
+		}
+	END
+	output=$(run_for c1 '
+		ping -c 1 -w 20 10.99.0.1 >/dev/null && echo own
+		nc -w 3 10.99.0.1 9999 </dev/null || echo refused
+		ip link set eth0 down; ip link set eth0 address 02:00:00:00:06:66; ip link set eth0 up
+		ping -c 2 -w 4 10.99.0.1 >/dev/null || echo stopped
+		arping -c 2 -w 4 -I eth0 10.99.0.1 >/dev/null || echo silent')
+	nft list table bridge bulkhead-test >"$WORK/rules"
+	nft delete table bridge bulkhead-test
+	for i in own refused stopped silent; do has_line "$i"; done
+	grep -q 'dport 9999 counter packets [1-9]' "$WORK/rules"
+	[ -z "$(bridge fdb show br bhbr0 | grep 02:00:00:00:06:66)" ]
+}
+
+@test "the VM survives the end of its interface, of its tap and of its namespace" {
+	wire c1 2
+	start_for c1 '
+		trap "ip link show eth0; ls /sys/class/net" USR1; trap "exit 5" TERM
+		echo ready; sleep 1000 & while :; do wait; done'
+	grep -q 'state UP\|LOWER_UP' <<<"$(kill_and_see c1)"
+	ip -n c1 link del bulkhead0
+	eventually grep -q 'net0: the interface behind it is lost' "$WORK/log"
+	grep -q NO-CARRIER <<<"$(kill_and_see c1)"
+	ip link del bh-c1
+	ip netns del c1
+	bulkhead kill c1 TERM
+	eventually has_status c1 stopped
+	bulkhead delete c1
+}
+
+# What the guest prints when it gets USR1.
+kill_and_see() {
+	: >"$WORK/$1.out"
+	bulkhead kill "$1" USR1
+	eventually grep -q '^eth0' "$WORK/$1.out"
+	cat "$WORK/$1.out"
+}
+
+@test "an interface may come between create and start, by a namespace of the runtime's own making" {
+	command_is /bin/sh -c 'ip -o addr show eth0; ping -c 1 -w 20 10.99.0.1'
+	bulkhead create -b "$BUNDLE" --pid-file "$WORK/pid" "$ID" </dev/null >"$WORK/out" 2>&1
+	ip link add bh-c1 type veth peer name eth0 netns "$(cat "$WORK/pid")"
+	ip link set bh-c1 master bhbr0 up
+	nsenter -t "$(cat "$WORK/pid")" -n sh -c 'ip addr add 10.99.0.2/24 dev eth0; ip link set eth0 up'
+	bulkhead start "$ID"
+	eventually has_status "$ID" stopped
+	grep -q '10.99.0.2/24' "$WORK/out"
+	grep -q '1 packets received' "$WORK/out"
+	bulkhead delete "$ID"
+}
+
+@test "a namespace has one VM, and no more interfaces than the VM was made for" {
+	wire c1 2
+	start_for c1 'trap "exit 5" TERM; echo ready; sleep 1000 & wait'
+	bundle_for c1 true
+	refuses 'the container'"'"'s network: interface eth0: it is joined to another VM' run -b "$WORK/c1" second
+	bulkhead kill c1 KILL
+	# And once that is gone the namespace is free again.
+	eventually has_status c1 stopped
+	bulkhead delete c1
+	bulkhead create -b "$WORK/c1" c1 </dev/null >"$WORK/out" 2>&1
+	ip -n c1 link add more0 type veth peer name more1
+	refuses 'has 3 interfaces, the VM was made with 1 NICs: set the annotation io.bulkhead.nics' start c1
+}
