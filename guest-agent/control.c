@@ -8,6 +8,7 @@
 #include "guest-agent/cgroup.h"
 #include "guest-agent/identity.h"
 #include "guest-agent/network.h"
+#include "guest-agent/resolver.h"
 #include "guest-agent/spec.h"
 
 /* The host is gone, and with it everybody who could want this VM. */
@@ -165,9 +166,14 @@ static int on_resize(struct agent *agent, const struct proto_frame *frame, struc
 static int on_network(struct agent *agent, const struct proto_frame *frame, struct error *err)
 {
 	json_t *body = parse_body(frame, err);
+	bool resolver = false;
 	int ret = body ? network_apply(body, err) : -EINVAL;
 
-	(void)agent;
+	if (ret == 0)
+		ret = spec_bool(body, "body", "resolver", &resolver, err);
+	if (ret >= 0 && resolver)
+		ret = resolver_start(&agent->loop, err);
+	ret = ret < 0 ? ret : 0;
 	json_decref(body);
 	return ret;
 }

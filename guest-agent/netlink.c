@@ -1,15 +1,39 @@
 #include "guest-agent/netlink.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+static char reason[120];
+
 int netlink_open(void)
 {
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), on = 1;
 
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	/* Errors come with a text and without a copy of the request. */
+	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
+	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+	return fd;
+}
+
+const char *netlink_reason(void)
+{
+	return reason;
+}
+
+static void note_reason(const struct nlmsghdr *answer)
+{
+	const struct rtattr *text = netlink_find(answer, sizeof(struct nlmsgerr),
+						 NLMSGERR_ATTR_MSG);
+
+	reason[0] = '\0';
+	if ((answer->nlmsg_flags & NLM_F_ACK_TLVS) && text)
+		snprintf(reason, sizeof(reason), "%.*s", (int)RTA_PAYLOAD(text),
+			 (const char *)RTA_DATA(text));
 }
 
 void *netlink_extend(struct netlink_message *message, size_t len)
@@ -100,6 +124,8 @@ static int answers(int fd, netlink_answer_fn *fn, void *ctx)
 		     at = NLMSG_NEXT(at, left)) {
 			if (at->nlmsg_type == NLMSG_DONE)
 				return 0;
+			if (at->nlmsg_type == NLMSG_ERROR)
+				note_reason(at);
 			if (at->nlmsg_type == NLMSG_ERROR)
 				return ((struct nlmsgerr *)NLMSG_DATA(at))->error;
 			if (fn)

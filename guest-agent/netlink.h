@@ -37,6 +37,9 @@ void *netlink_extend(struct netlink_message *message, size_t len);
 /* Sends it and waits for the kernel's word. Returns 0 or a negative errno. */
 int netlink_request(int fd, struct netlink_message *message);
 
+/* What the kernel said beyond the code of the last failure; empty when nothing. */
+const char *netlink_reason(void);
+
 /* An answer of the dump that message asks for; each is valid during the call. */
 typedef void netlink_answer_fn(const struct nlmsghdr *answer, void *ctx);
 int netlink_dump(int fd, struct netlink_message *message, netlink_answer_fn *fn, void *ctx);

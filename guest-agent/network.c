@@ -251,7 +251,9 @@ static int add_address(const struct network *network, int index, const json_t *i
 	if (has_broadcast)
 		netlink_put(&message, IFA_BROADCAST, broadcast.bytes, broadcast.len);
 	ret = netlink_request(network->fd, &message);
-	return ret < 0 && ret != -EEXIST ? error_set(err, -ret, "%s: set the address", where) : 0;
+	return ret < 0 && ret != -EEXIST
+		       ? error_set(err, -ret, "%s: set the address (%s)", where, netlink_reason())
+		       : 0;
 }
 
 static int set_interface(struct network *network, const json_t *item, const char *where,
@@ -276,7 +278,7 @@ static int set_interface(struct network *network, const json_t *item, const char
 	index = network->index_of_nic[nic];
 	ret = change_link(network, index, 0, name, has_mac ? mac : NULL, mtu);
 	if (ret < 0)
-		return error_set(err, -ret, "%s: set up %s", where, name);
+		return error_set(err, -ret, "%s: set up %s (%s)", where, name, netlink_reason());
 	/* Before it is up, or IPv6 has given itself an address already. */
 	set_ipv6(name, ipv6);
 	if (up && (ret = change_link(network, index, IFF_UP, NULL, NULL, 0)) < 0)
@@ -331,38 +333,6 @@ static int put_hop(struct netlink_message *message, uint8_t family, const json_t
 	return put_via(message, family, hop, where, has_via, err);
 }
 
-static int put_hops(struct netlink_message *message, uint8_t family, const json_t *hops,
-		    bool *has_via, struct error *err)
-{
-	static const char where[] = "routes.hops";
-	size_t nest = netlink_nest(message, RTA_MULTIPATH);
-	int ret = 0;
-
-	for (size_t i = 0; ret >= 0 && i < json_array_size(hops); i++) {
-		size_t at = NLMSG_ALIGN(message->header.nlmsg_len);
-		struct rtnexthop *next = netlink_extend(message, sizeof(*next));
-		const json_t *hop;
-		bool onlink = false;
-		uint32_t weight = 1;
-		int index;
-
-		if (!next)
-			return error_say(err, EMSGSIZE, "%s: too many", where);
-		if ((ret = spec_element(hops, where, i, &hop, err)) < 0 ||
-		    (ret = get_device(hop, where, &index, err)) < 0 ||
-		    (ret = spec_bool(hop, where, "onlink", &onlink, err)) < 0 ||
-		    (ret = get_number(hop, where, "weight", &weight, err)) < 0)
-			return ret;
-		next->rtnh_ifindex = index;
-		next->rtnh_hops = (uint8_t)(weight && weight <= 256 ? weight - 1 : 0);
-		next->rtnh_flags = onlink ? RTNH_F_ONLINK : 0;
-		ret = put_via(message, family, hop, where, has_via, err);
-		next->rtnh_len = (unsigned short)(message->header.nlmsg_len - at);
-	}
-	netlink_nest_end(message, nest);
-	return ret;
-}
-
 static int put_route(struct netlink_message *message, const json_t *item, struct rtmsg *head,
 		     bool *has_via, struct error *err)
 {
@@ -396,8 +366,7 @@ static int put_route(struct netlink_message *message, const json_t *item, struct
 		netlink_put_u32(message, RTAX_MTU, mtu);
 		netlink_nest_end(message, nest);
 	}
-	if (json_array_size(hops) != 1)
-		return put_hops(message, head->rtm_family, hops, has_via, err);
+	/* Of several hops the first: this kernel has no multipath routing. */
 	ret = spec_element(hops, where, 0, &hop, err);
 	return ret < 0 ? ret : put_hop(message, head->rtm_family, hop, head, has_via, err);
 }
@@ -430,7 +399,7 @@ static int add_route(const struct network *network, const json_t *item, bool sec
 		return ret < 0 ? ret : 0;
 	memcpy(NLMSG_DATA(&message.header), &head, sizeof(head));
 	ret = netlink_request(network->fd, &message);
-	return ret < 0 ? error_set(err, -ret, "add a route%s", second ? " by a router" : "") : 0;
+	return ret < 0 ? error_set(err, -ret, "add a route (%s)", netlink_reason()) : 0;
 }
 
 static int add_near_route(const struct network *network, const json_t *item, struct error *err)
@@ -524,7 +493,9 @@ static int add_rule(const struct network *network, const json_t *item, struct er
 		return ret;
 	memcpy(NLMSG_DATA(&message.header), &head, sizeof(head));
 	ret = netlink_request(network->fd, &message);
-	return ret < 0 && ret != -EEXIST ? error_set(err, -ret, "add a routing rule") : 0;
+	return ret < 0 && ret != -EEXIST
+		       ? error_set(err, -ret, "add a routing rule (%s)", netlink_reason())
+		       : 0;
 }
 
 /* --- the whole --- */

@@ -26,7 +26,11 @@
 #define PROTO_TEXT_MAX 4096	   /* bytes of an error message */
 
 #define PROTO_PORT_CONTROL 1024
-#define PROTO_PORT_STDIO   2048
+/* Each connection goes on to the DNS of the container's network namespace, by TCP. */
+#define PROTO_PORT_RESOLVER    1025
+#define PROTO_RESOLVER_ADDRESS 0x7f00000bu /* 127.0.0.11, docker's; in either's namespace */
+#define PROTO_RESOLVER_PORT    53
+#define PROTO_PORT_STDIO       2048
 
 /* Processes of the container. Its init is 0; exec numbers the others from 1. */
 #define PROTO_PROCESS_INIT 0

@@ -305,6 +305,20 @@ static int walk(struct nl_sock *sock, struct scan *scan, struct error *err)
 	return 0;
 }
 
+/* Whether something serves DNS in this namespace where docker's resolver does: guest-agent/resolver.h. */
+static bool has_resolver(void)
+{
+	cleanup_file FILE *sockets = fopen("/proc/self/net/udp", "re");
+	unsigned int address;
+	char line[256];
+
+	while (sockets && fgets(line, sizeof(line), sockets))
+		if (sscanf(line, " %*u: %x:", &address) == 1 &&
+		    address == htonl(PROTO_RESOLVER_ADDRESS))
+			return true;
+	return false;
+}
+
 json_t *network_describe(struct nl_sock *sock, const struct network_interface *found,
 			 unsigned int count, struct error *err)
 {
@@ -316,6 +330,7 @@ json_t *network_describe(struct nl_sock *sock, const struct network_interface *f
 		error_set(err, ENOMEM, "describe the network");
 		return NULL;
 	}
+	json_object_set_new(body, "resolver", json_boolean(has_resolver()));
 	for (unsigned int i = 0; i < count; i++)
 		json_array_append_new(scan.interfaces, describe_interface(&found[i], i));
 	if (walk(sock, &scan, err) < 0) {

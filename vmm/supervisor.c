@@ -13,6 +13,7 @@
 #include "vmm/exit.h"
 #include "vmm/jail.h"
 #include "vmm/machine.h"
+#include "vmm/resolver.h"
 #include "vmm/snapshot.h"
 
 /* After the agent's connection broke: time for the machine to say why (a panic, a power-off). */
@@ -188,6 +189,12 @@ static int guest_connects(void *ctx, uint32_t port, struct vsock_endpoint *endpo
 
 	if (port == PROTO_PORT_CONTROL)
 		return control_agent_connect(sup->control, endpoint);
+	/* With a tap the VMM is in a namespace of the container's own, whose loopback may be used.
+	 */
+	if (port == PROTO_PORT_RESOLVER)
+		return sup->options->nic_count && !sup->options->nic_stream[0]
+			       ? resolver_connect(endpoint)
+			       : -ECONNREFUSED;
 	return stdio_connect(sup->stdio, port, endpoint);
 }
 
