@@ -54,7 +54,7 @@ void blk_drain(struct blk *blk)
 	struct blk_request *request = NULL;
 
 	blk->starved = false;
-	while (budget) {
+	while (budget && !rate_gate_is_closed(&blk->gate)) {
 		request = request_get(blk);
 		if (!request) {
 			blk->starved = true;
@@ -66,6 +66,7 @@ void blk_drain(struct blk *blk)
 			virtio_device_broken(&blk->dev, "request without a status byte");
 			break;
 		}
+		rate_gate_count(&blk->gate, request->len);
 		blk->in_flight++;
 		blk_io_start(blk, request);
 		request = NULL;
@@ -84,6 +85,26 @@ static void blk_kicked(struct virtio_device *dev, unsigned int queue)
 
 	blk_drain(blk);
 	virtio_queue_interrupt(dev, &dev->queues[queue]);
+}
+
+static void goes_on(struct rate_gate *gate)
+{
+	struct blk *blk = container_of(gate, struct blk, gate);
+
+	pthread_mutex_lock(&blk->dev.lock);
+	if (blk->dev.active && !blk->dev.broken)
+		blk_kicked(&blk->dev, 0);
+	pthread_mutex_unlock(&blk->dev.lock);
+}
+
+int blk_limit(struct blk *blk, const struct rate rates[2], struct error *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&blk->dev.lock);
+	ret = rate_gate_set(&blk->gate, rates[0], rates[1]);
+	pthread_mutex_unlock(&blk->dev.lock);
+	return ret < 0 ? error_set(err, -ret, "%s: timer", blk->dev.name) : 0;
 }
 
 static void *blk_thread(void *arg)
@@ -231,6 +252,7 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	blk->thread_begins = options->thread_begins;
 	if (options->serial)
 		memcpy(blk->serial, options->serial, strnlen(options->serial, BLK_SERIAL_LEN));
+	rate_gate_init(&blk->gate, &blk->loop, goes_on);
 	ret = loop_init(&blk->loop);
 	if (ret < 0)
 		error_set(err, -ret, "%s: event loop", options->name);
@@ -256,6 +278,7 @@ void blk_destroy(struct blk *blk)
 		return;
 	blk_stop(&blk->dev);
 	blk_io_destroy(blk);
+	rate_gate_destroy(&blk->gate);
 	loop_destroy(&blk->loop);
 	close_fd(&blk->fd);
 	free(blk->requests);

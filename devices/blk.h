@@ -7,6 +7,7 @@
 
 #include "common/error.h"
 #include "common/loop.h"
+#include "devices/rate_limit.h"
 #include "devices/virtio.h"
 
 #define BLK_SERIAL_LEN 20 /* 5.2.6: the id is at most 20 bytes, padded with zeroes */
@@ -26,6 +27,9 @@ struct blk_options {
 int blk_create(struct blk **out, const struct blk_options *options, const struct guest_memory *mem,
 	       struct error *err);
 void blk_destroy(struct blk *blk);
+
+/* Limits what is read and written together: bytes in [0], requests in [1]. From any thread. */
+int blk_limit(struct blk *blk, const struct rate rates[2], struct error *err);
 
 struct virtio_device *blk_device(struct blk *blk);
 

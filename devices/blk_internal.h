@@ -6,6 +6,7 @@
 
 #include "devices/blk.h"
 #include "devices/blk_request.h"
+#include "devices/rate_gate.h"
 
 #include <linux/virtio_blk.h>
 
@@ -36,6 +37,7 @@ struct blk {
 	unsigned int in_flight;
 	bool starved; /* chains were left in the queue for want of a free request */
 	pthread_cond_t idle;
+	struct rate_gate gate;
 };
 
 /* blk.c */

@@ -49,7 +49,8 @@ static void pair_ready(struct loop_watch *watch, uint32_t events)
 	if (pair->fd < 0)
 		goto out;
 	/* A tap that was taken away says so by an error at reading, whoever waits for what. */
-	if (events & (EPOLLERR | EPOLLHUP) && (!net->dev.active || pair->rx_starved)) {
+	if (events & (EPOLLERR | EPOLLHUP) &&
+	    (!net->dev.active || pair->rx_starved || pair->rx_limited)) {
 		net_link_lost(net, "it was taken away");
 		goto out;
 	}
@@ -79,8 +80,10 @@ void net_pair_watch(struct net_pair *pair)
 
 	if (!pair->watch.active)
 		return;
-	if (net->dev.active && !net->dev.broken && !pair->rx_starved)
+	if (net->dev.active && !net->dev.broken && !pair->rx_starved && !pair->rx_limited)
 		events |= EPOLLIN;
+	if (net->stream && net_stream_is_pending(net->stream))
+		events |= EPOLLOUT;
 	for (unsigned int i = pair->index; i < net->pair_count; i += net->fd_count)
 		if (net->pairs[i].tx_blocked)
 			events |= EPOLLOUT;
@@ -221,6 +224,39 @@ void net_wake(struct net *net)
 	/* A full eventfd wakes as well. */
 	if (write(net->wake_fd, &one, sizeof(one)) < 0)
 		return;
+}
+
+static void rx_goes_on(struct rate_gate *gate)
+{
+	struct net *net = container_of(gate, struct net, rx_gate);
+
+	pthread_mutex_lock(&net->dev.lock);
+	for (unsigned int i = 0; i < net->pair_count; i++)
+		if (net->pairs[i].rx_limited)
+			net_rx(&net->pairs[i]);
+	pthread_mutex_unlock(&net->dev.lock);
+}
+
+static void tx_goes_on(struct rate_gate *gate)
+{
+	struct net *net = container_of(gate, struct net, tx_gate);
+
+	pthread_mutex_lock(&net->dev.lock);
+	for (unsigned int i = 0; i < net->pair_count; i++)
+		net_tx(&net->pairs[i]);
+	pthread_mutex_unlock(&net->dev.lock);
+}
+
+int net_limit(struct net *net, const struct rate rx[2], const struct rate tx[2], struct error *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&net->dev.lock);
+	ret = rate_gate_set(&net->rx_gate, rx[0], rx[1]);
+	if (ret == 0)
+		ret = rate_gate_set(&net->tx_gate, tx[0], tx[1]);
+	pthread_mutex_unlock(&net->dev.lock);
+	return ret < 0 ? error_set(err, -ret, "%s: timer", net->dev.name) : 0;
 }
 
 /* --- the device --- */
@@ -424,6 +460,8 @@ int net_create(struct net **out, const struct net_options *options, const struct
 		net->pairs[i].fd = -1;
 		net->next_fds[i] = -1;
 	}
+	rate_gate_init(&net->rx_gate, &net->loop, rx_goes_on);
+	rate_gate_init(&net->tx_gate, &net->loop, tx_goes_on);
 	net_mac(options->index, net->config.mac);
 	net->config.max_virtqueue_pairs = (uint16_t)options->pairs;
 	virtio_device_init(&net->dev, mem, net_features(options), 2 * options->pairs + 1,
@@ -447,6 +485,8 @@ void net_destroy(struct net *net)
 		close_fd(&net->next_fds[i]);
 		free(net->pairs[i].spill);
 	}
+	rate_gate_destroy(&net->rx_gate);
+	rate_gate_destroy(&net->tx_gate);
 	loop_del(&net->loop, &net->wake_watch);
 	close_fd(&net->wake_fd);
 	loop_destroy(&net->loop);

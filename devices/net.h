@@ -7,6 +7,7 @@
 
 #include "common/error.h"
 #include "common/loop.h"
+#include "devices/rate_limit.h"
 #include "devices/virtio.h"
 
 #define NET_PAIRS_MAX ((VIRTIO_QUEUES_MAX - 1) / 2)
@@ -42,6 +43,12 @@ struct loop *net_loop(struct net *net);
  * Takes the fds over on success. fd_count 0 takes the link down. From any thread.
  */
 int net_attach(struct net *net, const int *fds, unsigned int fd_count, struct error *err);
+
+/*
+ * Limits what arrives at the guest and what it sends: bytes in [0], packets in [1] (a large one
+ * that a tap hands over in one piece is one). From any thread.
+ */
+int net_limit(struct net *net, const struct rate rx[2], const struct rate tx[2], struct error *err);
 
 /*
  * The address a NIC has until the driver gives it another: 02:62:6b:00:00:index. The guest's agent

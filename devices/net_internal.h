@@ -3,6 +3,7 @@
 #define DEVICES_NET_INTERNAL_H
 
 #include "devices/net.h"
+#include "devices/rate_gate.h"
 
 #include <linux/virtio_net.h>
 
@@ -44,6 +45,7 @@ struct net_pair {
 	size_t spill_len;
 
 	bool rx_starved; /* waits for buffers: the back end is not read */
+	bool rx_limited; /* the rate limit is used up */
 	bool tx_blocked; /* the back end takes no more for now */
 	struct virtqueue_chain chain;
 };
@@ -65,6 +67,8 @@ struct net {
 	bool tap;
 	struct net_stream *stream; /* the back end is one; or NULL */
 	bool had_link;
+	struct rate_gate rx_gate;
+	struct rate_gate tx_gate;
 
 	/* Handed over by net_attach, installed by the I/O thread. */
 	int next_fds[NET_PAIRS_MAX];
@@ -124,6 +128,8 @@ int net_stream_read(struct net_pair *pair);
 /* Sends chain's frame. Returns 0, or -EAGAIN and nothing is sent, or another negative errno. */
 int net_stream_write(struct net_pair *pair, const struct iovec *iov, unsigned int count,
 		     size_t len);
+/* Whether a part of a frame waits to be sent. */
+bool net_stream_is_pending(const struct net_stream *stream);
 /* Sends on what a full socket left over. Returns 0, -EAGAIN or another negative errno. */
 int net_stream_flush(struct net_pair *pair);
 

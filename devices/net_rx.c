@@ -10,7 +10,7 @@ void net_rx_reset(struct net_pair *pair)
 	pair->buffer_count = pair->segment_count = 0;
 	pair->room = 0;
 	pair->spill_len = 0;
-	pair->rx_starved = false;
+	pair->rx_starved = pair->rx_limited = false;
 }
 
 /* Takes buffers ahead until the largest packet fits. */
@@ -58,6 +58,7 @@ static void give_buffers(struct net_pair *pair, size_t len)
 	size_t left = len;
 	uint16_t number;
 
+	rate_gate_count(&pair->net->rx_gate, len - NET_HEADER_LEN);
 	do {
 		segments += pair->buffers[count].segments;
 		left -= left < pair->buffers[count].len ? left : pair->buffers[count].len;
@@ -143,15 +144,19 @@ void net_rx(struct net_pair *pair)
 	struct net *net = pair->net;
 	int ret = 1;
 
-	pair->rx_starved = false;
-	for (unsigned int i = 0; i < NET_BUDGET && ret > 0; i++)
+	pair->rx_starved = pair->rx_limited = false;
+	for (unsigned int i = 0; i < NET_BUDGET && ret > 0; i++) {
+		pair->rx_limited = rate_gate_is_closed(&net->rx_gate);
+		if (pair->rx_limited)
+			break;
 		ret = net->dev.active && !net->dev.broken && pair->fd >= 0 ? rx_one(pair) : 0;
+	}
 	virtio_queue_interrupt(&net->dev, &net->dev.queues[net_rx_queue(pair)]);
 	if (ret < 0)
 		net_link_lost(net, strerror(-ret));
 	else
 		net_pair_watch(pair);
 	/* The budget is used up and more may be there, of which a stream's loop does not know. */
-	if (ret > 0 && net->stream)
+	if (ret > 0 && net->stream && !pair->rx_limited)
 		virtio_queue_again(&net->dev, net_rx_queue(pair));
 }

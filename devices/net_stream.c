@@ -106,6 +106,11 @@ int net_stream_flush(struct net_pair *pair)
 	return 0;
 }
 
+bool net_stream_is_pending(const struct net_stream *stream)
+{
+	return stream->out_len;
+}
+
 int net_stream_write(struct net_pair *pair, const struct iovec *iov, unsigned int count, size_t len)
 {
 	struct net_stream *stream = pair->net->stream;
@@ -118,5 +123,7 @@ int net_stream_write(struct net_pair *pair, const struct iovec *iov, unsigned in
 	stream->out_len = LENGTH_LEN + iov_read(iov, count, 0, stream->out + LENGTH_LEN, len);
 	/* What is left over goes before the next frame, when the socket takes more. */
 	ret = net_stream_flush(pair);
+	if (ret == -EAGAIN)
+		net_pair_watch(pair);
 	return ret == -EAGAIN ? 0 : ret;
 }

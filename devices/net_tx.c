@@ -48,7 +48,8 @@ void net_tx(struct net_pair *pair)
 
 	if (pair->tx_blocked)
 		return;
-	while (budget && virtio_queue_pop(&net->dev, net_tx_queue(pair), &pair->chain)) {
+	while (budget && !rate_gate_is_closed(&net->tx_gate) &&
+	       virtio_queue_pop(&net->dev, net_tx_queue(pair), &pair->chain)) {
 		/* Without a link packets go nowhere, as on a wire. So do those a tap refuses. */
 		if (net->fd_count && send_packet(pair) == -EAGAIN) {
 			virtqueue_unpop(vq);
@@ -56,6 +57,7 @@ void net_tx(struct net_pair *pair)
 			net_pair_watch(outlet(pair));
 			break;
 		}
+		rate_gate_count(&net->tx_gate, pair->chain.readable_len);
 		virtqueue_push(vq, pair->chain.head, 0);
 		budget--;
 	}

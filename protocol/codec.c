@@ -306,6 +306,18 @@ int proto_decode_attach(const struct proto_frame *frame, struct proto_attach *ou
 	return 0;
 }
 
+int proto_decode_rates(const void *parameters, size_t len, struct proto_rates *out)
+{
+	if (len != sizeof(*out))
+		return -EPROTO;
+	memcpy(out, parameters, len);
+	for (int i = 0; i < PROTO_RATES; i++) {
+		out->rates[i].per_second = le64toh(out->rates[i].per_second);
+		out->rates[i].burst = le64toh(out->rates[i].burst);
+	}
+	return 0;
+}
+
 int proto_decode_resize(const struct proto_frame *frame, struct proto_resize *out)
 {
 	if (body_copy(frame, out, sizeof(*out)) < 0)

@@ -102,6 +102,9 @@ struct proto_process {
 enum proto_attach_kind {
 	/* NIC number index. Descriptors: as for net_attach (devices/net.h). No parameters. */
 	PROTO_ATTACH_NET = 1,
+	/* How fast a NIC, or a disk, may be. No descriptors. Parameters: struct proto_rates. */
+	PROTO_ATTACH_NET_RATES,
+	PROTO_ATTACH_DISK_RATES,
 };
 
 struct proto_attach {
@@ -111,6 +114,22 @@ struct proto_attach {
 
 struct proto_time {
 	uint64_t realtime_ns; /* CLOCK_REALTIME of the host */
+} __attribute__((packed));
+
+/* A disk has those of IN alone, for both directions. */
+enum proto_rate_of {
+	PROTO_RATE_BYTES_IN, /* in: to the guest */
+	PROTO_RATE_OPERATIONS_IN,
+	PROTO_RATE_BYTES_OUT,
+	PROTO_RATE_OPERATIONS_OUT,
+	PROTO_RATES,
+};
+
+struct proto_rates {
+	struct proto_rate {
+		uint64_t per_second; /* 0: no limit */
+		uint64_t burst;	     /* 0: as many as in a second */
+	} __attribute__((packed)) rates[PROTO_RATES];
 } __attribute__((packed));
 
 #define PROTO_ENTROPY_LEN 64
@@ -241,6 +260,9 @@ int proto_send_fds(int fd, enum proto_type type, uint32_t id, const void *body, 
  */
 int proto_decode_attach(const struct proto_frame *frame, struct proto_attach *out,
 			const void **parameters, size_t *len);
+
+/* The parameters of PROTO_ATTACH_NET_RATES and its like. Returns 0 or -EPROTO. */
+int proto_decode_rates(const void *parameters, size_t len, struct proto_rates *out);
 
 /* ERROR with code (positive errno) and text, cut to PROTO_TEXT_MAX. */
 int proto_send_error(int fd, uint32_t id, int code, const char *text);

@@ -352,6 +352,9 @@ static int make(struct container *container, const struct globals *globals,
 	if (ret == 0)
 		ret = limit_rest(container, err);
 	if (ret == 0)
+		ret = rates_send(&container->rates, &container->control, container->slots.nics,
+				 images.scratch_fd >= 0 ? 2 : 1, err);
+	if (ret == 0)
 		ret = write_pid_file(container, options->pid_file, err);
 	if (ret == 0 && wanted)
 		tend_template(container, &template, &shape);
@@ -392,6 +395,8 @@ static int prepare(struct container *container, const struct globals *globals,
 
 	if (ret == 0)
 		ret = vm_size_find(&container->size, &container->bundle, &globals->settings, err);
+	if (ret == 0)
+		ret = rates_read(&container->rates, &globals->settings, err);
 	if (ret == 0)
 		ret = binds_prepare(&container->binds, &container->bundle, err);
 	if (ret == 0)

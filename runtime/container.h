@@ -9,6 +9,7 @@
 #include "runtime/control_client.h"
 #include "runtime/network.h"
 #include "runtime/options.h"
+#include "runtime/rates.h"
 #include "runtime/placement.h"
 #include "runtime/state.h"
 #include "runtime/vmm_process.h"
@@ -28,6 +29,7 @@ struct container {
 	struct bundle bundle;
 	struct vm_size size;
 	struct network_slots slots;
+	struct rates rates;
 	struct binds binds;
 	struct vmm_files files;
 	struct placement placement;

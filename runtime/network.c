@@ -1,6 +1,7 @@
 #include "runtime/network_internal.h"
 
 #include "common/cleanup.h"
+#include "common/log.h"
 
 #include <fcntl.h>
 #include <netlink/netlink.h>
@@ -69,8 +70,11 @@ int network_plan(struct network_slots *slots, const struct placement *placement,
 	int count = 0;
 
 	*slots = (struct network_slots){.queues = vcpus < QUEUES_MAX ? vcpus : QUEUES_MAX};
-	if (placement->netns_fd < 0 && !placement->new_netns)
+	if (placement->netns_fd < 0 && !placement->new_netns) {
+		log_warn("linux.namespaces has no network: the VM has lo alone, the host's "
+			 "interfaces cannot be shared with it");
 		return 0;
+	}
 	if (placement->netns_fd >= 0)
 		count = count_interfaces(placement->netns_fd, err);
 	if (count < 0)

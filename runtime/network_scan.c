@@ -305,7 +305,8 @@ static int walk(struct nl_sock *sock, struct scan *scan, struct error *err)
 	return 0;
 }
 
-/* Whether something serves DNS in this namespace where docker's resolver does: guest-agent/resolver.h. */
+/* Whether something serves DNS in this namespace where docker's resolver does:
+ * guest-agent/resolver.h. */
 static bool has_resolver(void)
 {
 	cleanup_file FILE *sockets = fopen("/proc/self/net/udp", "re");

@@ -22,6 +22,7 @@ static const struct setting {
 } known[] = {
 	{.name = "agent-timeout", .type = NUMBER, .annotation = true, .min = 1, .max = 86400000},
 	{.name = "annotations", .type = NAMES, .annotation = false},
+	{.name = "disk-rate", .type = TEXT, .annotation = true},
 	{.name = "debug", .type = BOOL, .annotation = false},
 	{.name = "initramfs", .type = PATH, .annotation = true},
 	{.name = "isolation", .type = CHOICE, .annotation = true, .choices = {"vm", "process"}},
@@ -32,6 +33,7 @@ static const struct setting {
 	 .annotation = true,
 	 .min = SETTINGS_MIN_MIB,
 	 .max = SETTINGS_MAX_MIB},
+	{.name = "net-rate", .type = TEXT, .annotation = true},
 	{.name = "nics", .type = NUMBER, .annotation = true, .min = 1, .max = SETTINGS_MAX_NICS},
 	{.name = "process-runtime", .type = TEXT, .annotation = false},
 	{.name = "template", .type = CHOICE, .annotation = true, .choices = {"auto", "off"}},

@@ -575,10 +575,35 @@ static int attach_net(struct machine *machine, uint32_t index, const struct prot
 	return ret;
 }
 
+static int set_rates(struct machine *machine, const struct proto_attach *what,
+		     const void *parameters, size_t len, struct error *err)
+{
+	struct proto_rates rates;
+	struct rate in[2], out[2];
+	bool net = what->kind == PROTO_ATTACH_NET_RATES;
+
+	if (proto_decode_rates(parameters, len, &rates) < 0)
+		return error_say(err, EINVAL, "ATTACH: rates of a wrong size");
+	for (int i = 0; i < 2; i++) {
+		const struct proto_rate *from = &rates.rates[i];
+
+		in[i] = (struct rate){from->per_second, from->burst};
+		from += PROTO_RATE_BYTES_OUT;
+		out[i] = (struct rate){from->per_second, from->burst};
+	}
+	if (net && what->index < VMM_NICS_MAX && machine->nics[what->index])
+		return net_limit(machine->nics[what->index], in, out, err);
+	if (!net && what->index < VMM_DISKS_MAX && machine->disks[what->index])
+		return blk_limit(machine->disks[what->index], in, err);
+	return error_say(err, ENODEV, "ATTACH: there is no %s %u", net ? "NIC" : "disk",
+			 what->index);
+}
+
 int machine_attach(struct machine *machine, const struct proto_attach *what, const void *parameters,
 		   size_t len, const struct proto_frame *frame, struct error *err)
 {
-	(void)parameters;
+	if (what->kind == PROTO_ATTACH_NET_RATES || what->kind == PROTO_ATTACH_DISK_RATES)
+		return set_rates(machine, what, parameters, len, err);
 	if (what->kind == PROTO_ATTACH_NET && len == 0)
 		return attach_net(machine, what->index, frame, err);
 	return error_say(err, EOPNOTSUPP, "ATTACH: no kind %u with %zu bytes", what->kind, len);

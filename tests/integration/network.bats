@@ -138,16 +138,15 @@ has_line() {
 	wire c3 4
 	into_root socat
 	start_for c1 '
-		dd if=/dev/urandom of=/dev/shm/file bs=1M count=12 2>/dev/null; md5sum </dev/shm/file >/dev/shm/sum
+		dd if=/dev/urandom of=/dev/shm/file bs=1M count=8 2>/dev/null; md5sum </dev/shm/file >/dev/shm/sum
 		nc -ll -p 7000 -e /bin/cat & nc -ll -p 7003 -e /bin/md5sum & httpd -p 80 -h /dev/shm
 		socat UDP-RECVFROM:7001,fork PIPE & socat UDP6-RECVFROM:7002,fork PIPE &
 		echo ready; wait'
 	client='
 		cd /dev/shm
 		wget -q http://10.99.0.2/file && wget -q http://10.99.0.2/sum && md5sum <file | cmp - sum && echo down; rm file
-		dd if=/dev/urandom of=up bs=1M count=12 2>/dev/null
-		socat -t60 -u FILE:up TCP:10.99.0.2:7003,shut-down >/dev/null
-		[ "$(socat -t60 FILE:up,rdonly TCP:10.99.0.2:7003 | cut -c1-32)" = "$(md5sum <up | cut -c1-32)" ] && echo up
+		dd if=/dev/urandom of=up bs=1M count=8 2>/dev/null
+		[ "$(nc 10.99.0.2 7003 <up | cut -c1-32)" = "$(md5sum <up | cut -c1-32)" ] && echo up
 		wget -q -O file6 "http://[fd99::2]/file" && md5sum <file6 | cmp - sum && echo down6
 		for i in 1 2 3; do head -c 8000 up | socat -t5 - UDP:10.99.0.2:7001 | cmp -n 8000 - up || exit 1; done && echo udp
 		head -c 1200 up | socat -t5 - UDP6:[fd99::2]:7002 | cmp -n 1200 - up && echo udp6'
@@ -159,7 +158,7 @@ has_line() {
 	output=$(timeout 120 runc --root "$WORK/runc" run -b "$WORK/c3" c3 </dev/null)
 	for i in down up down6 udp udp6; do has_line "$i"; done
 	# The host, by many short connections: no process is started for them here.
-	for i in {1..300}; do
+	for i in {1..200}; do
 		exec {tcp}<>/dev/tcp/10.99.0.2/7000
 		echo "number $i" >&"$tcp"
 		read -r -t 20 reply <&"$tcp"
@@ -235,4 +234,21 @@ kill_and_see() {
 	bulkhead create -b "$WORK/c1" c1 </dev/null >"$WORK/out" 2>&1
 	ip -n c1 link add more0 type veth peer name more1
 	refuses 'has 3 interfaces, the VM was made with 1 NICs: set the annotation io.bulkhead.nics' start c1
+}
+
+@test "rates are kept, and checked before anything is made" {
+	config '.annotations["io.bulkhead.net-rate"] = "rx-bits=7"'
+	refuses 'net-rate: "rx-bits=7" is not rx-bytes=RATE[/BURST]' run -b "$BUNDLE" "$ID"
+	wire c1 2
+	config '.annotations["io.bulkhead.net-rate"] = "tx-bytes=1M/64K" | .annotations["io.bulkhead.disk-rate"] = "bytes=4M/1M"'
+	dd if=/dev/urandom of="$BUNDLE/rootfs/blob" bs=1M count=9 2>/dev/null
+	busybox nc -l -p 7777 >"$WORK/got" </dev/null &
+	output=$(run_for c1 '
+		now() { echo $(($(sed "s/\..*//" /proc/uptime))); }
+		a=$(now); dd if=/blob of=/dev/null bs=1M 2>/dev/null; b=$(now); echo "disk $((b - a))"
+		head -c 3000000 /blob | nc 10.99.0.1 7777; c=$(now); echo "net $((c - b))"')
+	wait
+	[ "$(stat -c %s "$WORK/got")" = 3000000 ]
+	[ "$(sed -n 's/^disk //p' <<<"$output")" -ge 1 ]
+	[ "$(sed -n 's/^net //p' <<<"$output")" -ge 2 ]
 }

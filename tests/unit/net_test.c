@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -373,6 +374,41 @@ START_TEST(a_full_back_end_is_waited_for)
 }
 END_TEST
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Ten packets of which one passes at once: the others take the time that the rate says. */
+START_TEST(rates_are_kept_both_ways)
+{
+	const struct rate rates[2] = {{0, 0}, {100, 1}};
+	uint64_t gpas[16], begun;
+
+	ck_assert_int_eq(net_limit(net, rates, rates, NULL), 0);
+	driver_start(&driver, ALL);
+	attach(1, SOCK_SEQPACKET);
+	await_link(true);
+	begun = now_ms();
+	for (unsigned int i = 0; i < 10; i++)
+		submit_frame(1, 100);
+	driver_kick(&driver, 1);
+	for (unsigned int i = 0; i < 10; i++)
+		driver_wait(&driver, 1);
+	ck_assert_uint_ge(now_ms() - begun, 80);
+	offer_buffers(0, 16, BUFFER, gpas);
+	begun = now_ms();
+	for (unsigned int i = 0; i < 10; i++)
+		send_outside(outside[0], 100);
+	for (unsigned int i = 0; i < 10; i++)
+		receive(0, gpas + i, 100);
+	ck_assert_uint_ge(now_ms() - begun, 80);
+}
+END_TEST
+
 static void stream_send(const void *bytes, size_t len, size_t piece)
 {
 	for (size_t at = 0; at < len; at += piece) {
@@ -480,6 +516,7 @@ Suite *net_suite(void)
 	tcase_add_test(tcase, a_receive_buffer_without_room_for_a_header_breaks_the_device);
 	tcase_add_test(tcase, a_full_back_end_is_waited_for);
 	tcase_add_test(tcase, a_back_end_that_does_not_fit_is_refused);
+	tcase_add_test(tcase, rates_are_kept_both_ways);
 	suite_add_tcase(suite, tcase);
 	tcase_add_checked_fixture(stream, setup_plain, teardown);
 	tcase_add_test(stream, frames_come_in_a_stream_in_any_pieces);

@@ -22,6 +22,7 @@
 	SUITE(base64) \
 	SUITE(blk) \
 	SUITE(net) \
+	SUITE(rate_limit) \
 	SUITE(vsock) \
 	SUITE(vsock_flow) \
 	SUITE(vsock_hybrid)

@@ -1,0 +1,71 @@
+#include "devices/rate_gate.h"
+
+#include <errno.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void rate_gate_init(struct rate_gate *gate, struct loop *loop, rate_gate_fn *opened)
+{
+	*gate = (struct rate_gate){.loop = loop, .opened = opened, .timer_fd = -1};
+}
+
+void rate_gate_destroy(struct rate_gate *gate)
+{
+	if (!gate->loop)
+		return;
+	loop_del(gate->loop, &gate->watch);
+	close_fd(&gate->timer_fd);
+}
+
+static void time_has_come(struct loop_watch *watch, uint32_t events)
+{
+	struct rate_gate *gate = container_of(watch, struct rate_gate, watch);
+	uint64_t count;
+
+	(void)events;
+	if (read(gate->timer_fd, &count, sizeof(count)) < 0)
+		return;
+	gate->opened(gate);
+}
+
+int rate_gate_set(struct rate_gate *gate, struct rate bytes, struct rate operations)
+{
+	if (gate->timer_fd < 0)
+		gate->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (gate->timer_fd < 0)
+		return -errno;
+	/* Who waits goes on waiting for as long as it was told to. */
+	rate_limit_set(&gate->limit, bytes, operations, now_ns());
+	return 0;
+}
+
+bool rate_gate_is_closed(struct rate_gate *gate)
+{
+	struct itimerspec when = {0};
+	uint64_t wait;
+
+	if (!rate_limit_is_set(&gate->limit))
+		return false;
+	wait = rate_limit_wait(&gate->limit, now_ns());
+	if (!wait)
+		return false;
+	when.it_value.tv_sec = (time_t)(wait / 1000000000u);
+	when.it_value.tv_nsec = (long)(wait % 1000000000u);
+	/* A loop is changed by its own thread only: that is this one. */
+	if ((!gate->watch.active &&
+	     loop_add(gate->loop, &gate->watch, gate->timer_fd, EPOLLIN, time_has_come) < 0) ||
+	    timerfd_settime(gate->timer_fd, 0, &when, NULL) < 0)
+		return false;
+	return true;
+}
