@@ -63,6 +63,9 @@ void cgroup_destroy(struct cgroup *cgroup);
 /* The folder of a controller, or NULL. */
 const struct cgroup_folder *cgroup_find(const struct cgroup *cgroup, const char *controller);
 
+/* As runc and systemd convert: shares 2..262144 to weight 1..10000. */
+long long cgroup_shares_to_weight(long long shares);
+
 /* cgroup_limits.c: what linux.resources asks of the host's side. Returns 0 or a negative errno. */
 int cgroup_set_memory(const struct cgroup *cgroup, const json_t *resources, uint64_t bytes,
 		      struct error *err);
@@ -71,13 +74,15 @@ int cgroup_set_io(const struct cgroup *cgroup, const json_t *resources, struct e
 int cgroup_set_unified(const struct cgroup *cgroup, const json_t *resources, struct error *err);
 
 /*
- * cgroup_systemd.c. A scope is made around a process that waits; the folder is known then. On
- * failure the process is the caller's to end.
+ * cgroup_systemd.c. A scope is made around a process that waits; the folder is known then. It has
+ * the limits from the beginning, memory_bytes among them if there is a memory limit: what is only
+ * in the folder's files systemd takes back when it reloads. On failure the process is the caller's
+ * to end.
  */
 int cgroup_name_scope(struct cgroup *cgroup, const json_t *config, const char *id,
 		      struct error *err);
 int cgroup_make_scope(struct cgroup *cgroup, const json_t *config, const char *id, pid_t pid,
-		      struct error *err);
+		      uint64_t memory_bytes, struct error *err);
 int cgroup_stop_scope(const struct cgroup *cgroup, struct error *err);
 
 /* Within cgroup*.c: takes path, and opens it if it is there. Returns 0 or a negative errno. */

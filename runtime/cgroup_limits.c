@@ -69,8 +69,7 @@ int cgroup_set_memory(const struct cgroup *cgroup, const json_t *resources, uint
 	return ret;
 }
 
-/* As runc and systemd convert: shares 2..262144 to weight 1..10000. */
-static long long shares_to_weight(long long shares)
+long long cgroup_shares_to_weight(long long shares)
 {
 	if (shares < 2)
 		shares = 2;
@@ -114,7 +113,7 @@ int cgroup_set_cpu(const struct cgroup *cgroup, const json_t *resources, struct 
 		return 0;
 	if (shares)
 		ret = cgroup->unified ? write_number(cgroup, "cpu", "cpu.weight",
-						     shares_to_weight(shares), err)
+						     cgroup_shares_to_weight(shares), err)
 				      : write_number(cgroup, "cpu", "cpu.shares", shares, err);
 	if (ret == 0)
 		ret = set_quota(cgroup, cpu, err);

@@ -202,9 +202,29 @@ static sd_bus_message *make_call(struct job *job, const char *method)
 		       : call;
 }
 
-/* Delegated: limits are written by us to the group's files, as for every other container. */
+static int append_limits(sd_bus_message *call, const json_t *resources, uint64_t memory_bytes)
+{
+	const json_t *cpu = json_object_get(resources, "cpu");
+	json_int_t shares = json_integer_value(json_object_get(cpu, "shares"));
+	json_int_t quota = json_integer_value(json_object_get(cpu, "quota"));
+	json_int_t period = json_integer_value(json_object_get(cpu, "period"));
+	int ret = 0;
+
+	if (json_integer_value(json_at((json_t *)resources, "memory", "limit", NULL)) > 0)
+		ret = lib.sd_bus_message_append(call, "(sv)", "MemoryMax", "t", memory_bytes);
+	if (ret >= 0 && shares > 0)
+		ret = lib.sd_bus_message_append(call, "(sv)", "CPUWeight", "t",
+						(uint64_t)cgroup_shares_to_weight(shares));
+	if (ret >= 0 && quota > 0)
+		ret = lib.sd_bus_message_append(
+			call, "(sv)", "CPUQuotaPerSecUSec", "t",
+			(uint64_t)(quota * 1000000 / (period > 0 ? period : 100000)));
+	return ret;
+}
+
+/* Delegated: what is below the scope is the container's business. */
 static int append_scope(sd_bus_message *call, const char *unit, const char *slice, const char *id,
-			pid_t pid)
+			pid_t pid, const json_t *resources, uint64_t memory_bytes)
 {
 	char description[320];
 	int ret;
@@ -212,11 +232,17 @@ static int append_scope(sd_bus_message *call, const char *unit, const char *slic
 	snprintf(description, sizeof(description), "bulkhead container %s", id);
 	ret = lib.sd_bus_message_append(call, "ss", unit, "fail");
 	if (ret >= 0)
+		ret = lib.sd_bus_message_open_container(call, 'a', "(sv)");
+	if (ret >= 0)
 		ret = lib.sd_bus_message_append(
-			call, "a(sv)", 9, "Description", "s", description, "Slice", "s", slice,
-			"Delegate", "b", 1, "DefaultDependencies", "b", 0, "MemoryAccounting", "b",
-			1, "CPUAccounting", "b", 1, "IOAccounting", "b", 1, "TasksAccounting", "b",
-			1, "PIDs", "au", 1, (uint32_t)pid);
+			call, "(sv)(sv)(sv)(sv)(sv)(sv)(sv)(sv)(sv)", "Description", "s",
+			description, "Slice", "s", slice, "Delegate", "b", 1, "DefaultDependencies",
+			"b", 0, "MemoryAccounting", "b", 1, "CPUAccounting", "b", 1, "IOAccounting",
+			"b", 1, "TasksAccounting", "b", 1, "PIDs", "au", 1, (uint32_t)pid);
+	if (ret >= 0)
+		ret = append_limits(call, resources, memory_bytes);
+	if (ret >= 0)
+		ret = lib.sd_bus_message_close_container(call);
 	if (ret >= 0)
 		ret = lib.sd_bus_message_append(call, "a(sa(sv))", 0);
 	return ret;
@@ -238,8 +264,9 @@ static int find_folder(struct cgroup *cgroup, pid_t pid, struct error *err)
 }
 
 int cgroup_make_scope(struct cgroup *cgroup, const json_t *config, const char *id, pid_t pid,
-		      struct error *err)
+		      uint64_t memory_bytes, struct error *err)
 {
+	const json_t *resources = json_at((json_t *)config, "linux", "resources", NULL);
 	struct job job = {0};
 	struct scope scope;
 	sd_bus_message *call = NULL;
@@ -249,7 +276,9 @@ int cgroup_make_scope(struct cgroup *cgroup, const json_t *config, const char *i
 		ret = connect_bus(&job, err);
 	if (ret == 0) {
 		call = make_call(&job, "StartTransientUnit");
-		ret = call ? append_scope(call, cgroup->scope, scope.slice, id, pid) : -ENOMEM;
+		ret = call ? append_scope(call, cgroup->scope, scope.slice, id, pid, resources,
+					  memory_bytes)
+			   : -ENOMEM;
 		ret = ret < 0 ? error_set(err, -ret, "systemd: %s", cgroup->scope)
 			      : run_job(&job, call, cgroup->scope, err);
 	}

@@ -3,6 +3,7 @@
 #include "runtime/file.h"
 #include "runtime/hooks.h"
 #include "runtime/images.h"
+#include "runtime/pod.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/teardown.h"
 #include "runtime/template.h"
@@ -345,6 +346,9 @@ static int make(struct container *container, const struct globals *globals,
 		ret = limit_memory(container, err);
 	if (ret == 0)
 		ret = launch(container, globals, &images, shape.cmdline, &template, tty_fd, err);
+	/* A scope has had its limit from the beginning, but for swap. */
+	if (ret == 0 && container->placement.cgroup.scope)
+		ret = limit_memory(container, err);
 	if (ret == 0)
 		ret = run_create_hooks(container, err);
 	if (ret == 0)
@@ -430,10 +434,19 @@ static int create_vm(struct container *container, const struct globals *globals,
 	return ret;
 }
 
+/* A pod's sandbox runs nothing of the user's, unless the settings say that it has a VM too. */
+static bool wants_vm(const struct settings *settings, const json_t *config)
+{
+	const char *isolation = settings_text(settings, "isolation");
+
+	if (pod_is_sandbox(config) && !settings_annotated_text(settings, "isolation"))
+		isolation = settings_text(settings, "pod-sandbox") ?: "process";
+	return !isolation || strcmp(isolation, "process") != 0;
+}
+
 int container_create(struct container *container, struct globals *globals,
 		     const struct create_options *options, struct error *err)
 {
-	const char *isolation;
 	int ret = state_check_id(options->id, err);
 
 	if (ret == 0)
@@ -442,10 +455,10 @@ int container_create(struct container *container, struct globals *globals,
 		ret = settings_annotate(&globals->settings, container->bundle.config, err);
 	if (ret < 0)
 		return ret;
-	isolation = settings_text(&globals->settings, "isolation");
-	container->delegated = isolation && !strcmp(isolation, "process");
+	container->delegated = !wants_vm(&globals->settings, container->bundle.config);
 	if (container->delegated)
 		return delegate_create(globals, options->id, options->stays, err);
+	pod_adapt(container->bundle.config);
 	return create_vm(container, globals, options, err);
 }
 

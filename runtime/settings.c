@@ -35,6 +35,7 @@ static const struct setting {
 	 .max = SETTINGS_MAX_MIB},
 	{.name = "net-rate", .type = TEXT, .annotation = true},
 	{.name = "nics", .type = NUMBER, .annotation = true, .min = 1, .max = SETTINGS_MAX_NICS},
+	{.name = "pod-sandbox", .type = CHOICE, .annotation = false, .choices = {"process", "vm"}},
 	{.name = "process-runtime", .type = TEXT, .annotation = false},
 	{.name = "template", .type = CHOICE, .annotation = true, .choices = {"auto", "off"}},
 	{.name = "vcpus", .type = NUMBER, .annotation = true, .min = 1, .max = SETTINGS_MAX_VCPUS},
@@ -252,6 +253,11 @@ uint32_t settings_number(const struct settings *settings, const char *name)
 bool settings_true(const struct settings *settings, const char *name)
 {
 	return json_is_true(get(settings, name));
+}
+
+const char *settings_annotated_text(const struct settings *settings, const char *name)
+{
+	return json_string_value(json_object_get(settings->annotations, name));
 }
 
 uint32_t settings_annotated_number(const struct settings *settings, const char *name)

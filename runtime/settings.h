@@ -33,7 +33,8 @@ const char *settings_text(const struct settings *settings, const char *name);
 uint32_t settings_number(const struct settings *settings, const char *name);
 bool settings_true(const struct settings *settings, const char *name);
 
-/* The annotation's alone: 0 when there is none. */
+/* The annotation's alone: NULL or 0 when there is none. */
+const char *settings_annotated_text(const struct settings *settings, const char *name);
 uint32_t settings_annotated_number(const struct settings *settings, const char *name);
 
 void settings_destroy(struct settings *settings);

@@ -303,7 +303,7 @@ static pid_t spawn(struct birth *birth, const struct vmm_options *options, struc
 	close_fd(&hold[0]);
 	if (ret == 0 && scope)
 		ret = cgroup_make_scope(&birth->placement->cgroup, options->config, options->id,
-					pid, err);
+					pid, vm_size_host_memory(options->size), err);
 	if (ret == 0 && scope && write(go_fd, "", 1) != 1)
 		ret = error_set(err, errno, "start %s", path);
 	/* Without its byte the child ends. */

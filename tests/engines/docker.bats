@@ -70,7 +70,7 @@ pod() {
 	[ "$(docker ps --format '{{.Names}} {{.State}}')" = 'life running' ]
 	docker stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' life >"$BATS_TEST_TMPDIR/stats"
 	cat "$BATS_TEST_TMPDIR/stats"
-	grep -Eq '^life [1-9][0-9.]*MiB / [0-9.]+GiB [1-9]' "$BATS_TEST_TMPDIR/stats"
+	grep -Eq '^life [1-9][0-9.]*[KM]iB / [0-9.]+GiB [1-9]' "$BATS_TEST_TMPDIR/stats"
 	docker kill -s USR1 life
 	eventually logs_have life usr1 1
 	docker restart -t 20 life
@@ -95,7 +95,8 @@ logs_have() {
 	[[ $output = *'executable file not found in $PATH'* ]]
 	run -137 pod --rm -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=80M count=1
 	run -5 in_terminal docker run --network none --rm -it "$IMAGE" sh -c \
-		'stty size; read -r line; echo "got $line"; exit 5' <<<word
+		'until [ "$(stty size 2>/dev/null)" = "33 111" ]; do sleep 0.1; done; stty size
+		read -r line; echo "got $line"; exit 5' <<<word
 	echo "$output"
 	[[ $output = *'33 111'* ]]
 	[[ $output = *'got word'* ]]

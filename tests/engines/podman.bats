@@ -84,7 +84,7 @@ pod() {
 	# What stats shows is what the VM uses on the host.
 	stats=$(podman stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' life)
 	echo "$stats"
-	[[ $stats =~ ^life\ [1-9][0-9.]*MB\ /\ [0-9.]+GB\ [1-9] ]]
+	[[ $stats =~ ^life\ [1-9][0-9.]*[kM]B\ /\ [0-9.]+GB\ [1-9] ]]
 	podman kill -s USR1 life
 	eventually podman_logs_have life usr1
 	podman stop -t 20 life
@@ -116,7 +116,9 @@ podman_logs_count() {
 
 @test "podman run -it: a terminal with its size, and its end" {
 	run -5 in_terminal podman run --network none --rm -it "$IMAGE" sh -c \
-		'stty size; tty; read -r line; echo "got $line"; exit 5' <<<word
+		'until [ "$(stty size 2>/dev/null)" = "33 111" ]; do sleep 0.1; done; stty size
+		tty; read -r line; echo "got $line"; exit 5' <<<word
+	echo "$output"
 	[[ $output = *'33 111'* ]]
 	[[ $output = */dev/pts/* ]]
 	[[ $output = *'got word'* ]]

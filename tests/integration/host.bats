@@ -36,7 +36,7 @@ named_netns() {
 		| .process.scheduler = {policy: "SCHED_BATCH", nice: 7} | .linux.personality = {domain: "LINUX32"}' \
 		--arg path "/engine/$ID" --arg netns "$WORK/netns" --arg cpus "0-$(($(nproc) - 1))"
 	command_is /bin/sh -c 'cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
-		cat /sys/fs/cgroup/memory.high; ionice -p $$; nice; uname -m; grep -c processor /proc/cpuinfo
+		cat /sys/fs/cgroup/memory.high; ionice -p $$; cut -d " " -f 19 /proc/self/stat; uname -m; grep -c processor /proc/cpuinfo
 		dd if=/dev/zero of=/dev/null bs=90M count=1 2>/dev/null && echo fits; sh -c "
 		exec dd if=/dev/zero of=/dev/null bs=110M count=1 2>/dev/null"; echo $?; exit 5'
 	create
@@ -62,6 +62,7 @@ named_netns() {
 	eventually has_status "$ID" stopped
 	# As many CPUs as the quota gives, rounded up, if the host has them. Being out of memory ends the shell or not.
 	cpus=$(($(nproc) < 2 ? $(nproc) : 2))
+	cat "$WORK/out"
 	[[ $(cat "$WORK/out") =~ ^104857600$'\n'50$'\n'102760448$'\n'best-effort:\ prio\ 6$'\n'7$'\n'i686$'\n'$cpus$'\n'fits$'\n'137($'\n'5)?$ ]]
 	grep -qx 'oom_kill 0' "$group/memory.events"
 	plain delete "$ID"
