@@ -1,0 +1,85 @@
+#!/usr/bin/env bats
+# Kubernetes' side of containerd: a pod of one container by CRI, with a runtime handler whose BinaryName is bulkhead.
+# In single quotes are other shells' variables.
+# shellcheck disable=SC2016
+
+load helpers
+
+setup_file() {
+	command -v containerd containerd-shim-runc-v2 ctr >/dev/null || skip "containerd is not installed"
+	command -v curl >/dev/null || skip "curl is not installed"
+	engine_folder
+	"$TREE/tests/engines/make-image" "$ENGINE/pause.tar" localhost/pause:latest sleep 1000000
+	mkdir -p "$ENGINE/cni"
+	cat >"$ENGINE/cni/pod.conflist" <<-EOF2
+		{"cniVersion": "0.4.0", "name": "pod", "plugins": [{"type": "ptp",
+		"ipam": {"type": "host-local", "subnet": "10.99.0.0/24", "dataDir": "$ENGINE/cni-data"}}]}
+	EOF2
+	cat >"$ENGINE/config.toml" <<-EOF2
+		version = 2
+		root = "$ENGINE/containerd"
+		state = "$ENGINE/containerd-state"
+		[grpc]
+		address = "$ENGINE/containerd.sock"
+		[plugins."io.containerd.grpc.v1.cri"]
+		sandbox_image = "localhost/pause:latest"
+		[plugins."io.containerd.grpc.v1.cri".cni]
+		bin_dir = "/usr/lib/cni"
+		conf_dir = "$ENGINE/cni"
+		[plugins."io.containerd.grpc.v1.cri".containerd]
+		default_runtime_name = "bulkhead"
+		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.bulkhead]
+		runtime_type = "io.containerd.runc.v2"
+		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.bulkhead.options]
+		BinaryName = "$RUNTIME"
+	EOF2
+	containerd --config "$ENGINE/config.toml" --log-level warn >>"$ENGINE/containerd.log" 2>&1 3>&- &
+	echo $! >"$ENGINE/containerd.daemon"
+	wait_until cri Version
+	for image in pause image; do
+		ctr --address "$ENGINE/containerd.sock" --namespace k8s.io images import "$ENGINE/$image.tar"
+	done
+}
+
+teardown_file() {
+	[ -z "${ENGINE:-}" ] || {
+		daemon_stop containerd
+		engine_folder_gone
+	}
+}
+
+cri() {
+	"$TREE/tests/engines/cri" "$ENGINE/containerd.sock" "$@"
+}
+
+has_state() {
+	cri ContainerStatus "1:$1" | grep -qx "1.3=$2"
+}
+
+@test "CRI: a pod of one container: run, status, exec, logs, stop, remove" {
+	local sandbox container before pid
+	local pod='1{1:pod 2:uid-1 3:default} 2:pod-name 3:'"$ENGINE/logs"
+	before=$(host_footprint)
+	mkdir -p "$ENGINE/logs"
+	sandbox=$(cri RunPodSandbox "1{$pod} 2:bulkhead" | sed -n 's/^1=//p')
+	[ -n "$sandbox" ]
+	container=$(cri CreateContainer "1:$sandbox 2{1{1:one} 2{1:localhost/busybox:latest} 3:/bin/sh 3:-c
+		3:\"hostname; uname -r; ip -o addr show; trap 'exit 6' TERM; while :; do sleep 1000 & wait; done\" 11:one.log} 3{$pod}" |
+		sed -n 's/^1=//p')
+	[ -n "$container" ]
+	cri StartContainer "1:$container"
+	has_state "$container" 1
+	wait_until grep -q 'stdout F 6.12' "$ENGINE/logs/one.log"
+	cat "$ENGINE/logs/one.log"
+	grep -q 'stdout F pod-name' "$ENGINE/logs/one.log"
+	# The address that CNI gave the pod is the guest's.
+	wait_until grep -q 'eth0 *inet 10\.99\.0\.' "$ENGINE/logs/one.log"
+	[ "$(pgrep -c bulkhead-vmm)" = 1 ]
+	cri StopContainer "1:$container 2=20"
+	wait_until has_state "$container" 2
+	cri ContainerStatus "1:$container" | grep -qx 1.7=6
+	cri RemoveContainer "1:$container"
+	cri StopPodSandbox "1:$sandbox"
+	cri RemovePodSandbox "1:$sandbox"
+	[ "$(host_footprint)" = "$before" ]
+}
