@@ -57,7 +57,7 @@ has_state() {
 }
 
 @test "CRI: a pod of one container: run, status, exec, logs, stop, remove" {
-	local sandbox container before pid
+	local sandbox container before
 	local pod='1{1:pod 2:uid-1 3:default} 2:pod-name 3:'"$ENGINE/logs"
 	before=$(host_footprint)
 	mkdir -p "$ENGINE/logs"
@@ -74,7 +74,9 @@ has_state() {
 	grep -q 'stdout F pod-name' "$ENGINE/logs/one.log"
 	# The address that CNI gave the pod is the guest's.
 	wait_until grep -q 'eth0 *inet 10\.99\.0\.' "$ENGINE/logs/one.log"
-	[ "$(pgrep -c bulkhead-vmm)" = 1 ]
+	# The sandbox has no VM, the container has.
+	pgrep -f -- "bulkhead-vmm --id $container"
+	run ! pgrep -f -- "bulkhead-vmm --id $sandbox"
 	cri StopContainer "1:$container 2=20"
 	wait_until has_state "$container" 2
 	cri ContainerStatus "1:$container" | grep -qx 1.7=6
