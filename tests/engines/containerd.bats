@@ -100,3 +100,21 @@ task_is() {
 	[ "$status" = 0 ]
 	[ "$output" = "$(uname -r)" ]
 }
+
+@test "ctr tasks exec, ps, pause, resume" {
+	ctr_run -d -- inside sleep 1000
+	run client tasks exec --exec-id one inside sh -c 'cat; uname -r; exit 9' <<<input
+	echo "$output"
+	[ "$status" = 9 ]
+	[[ $output = *input* ]]
+	[[ $output = *6.12.* ]]
+	client tasks ps inside
+	client tasks pause inside
+	task_is inside PAUSED
+	client tasks resume inside
+	task_is inside RUNNING
+	client tasks kill -s KILL inside
+	eventually task_is inside STOPPED
+	run -137 client tasks delete inside
+	client containers delete inside
+}

@@ -113,3 +113,21 @@ logs_have() {
 	docker rm -f again
 	run ! kill -0 "$pid"
 }
+
+@test "docker exec, top, pause, unpause, update" {
+	pod -d --name inside "$IMAGE" sh -c 'echo up; sleep 1000'
+	eventually logs_have inside up 1
+	run -9 docker exec -i -e A=one -w /tmp -u 1000:1000 inside sh -c \
+		'echo "$A $PWD $(id -u) $(cat)"; cat /proc/sys/kernel/osrelease; exit 9' <<<input
+	echo "$output"
+	[[ $output = *'one /tmp 1000 input'* ]]
+	[[ $output = *6.12.* ]]
+	run -127 docker exec inside nowhere
+	docker top inside
+	docker pause inside
+	[ "$(docker inspect --format '{{.State.Status}}' inside)" = paused ]
+	docker unpause inside
+	docker update --cpus 0.5 inside
+	docker exec inside true
+	docker rm -f inside
+}

@@ -137,3 +137,37 @@ podman_logs_count() {
 	[ "$(grep -c . /proc/self/mountinfo)" = "$before" ]
 	[ "$(hostname)" != inside ]
 }
+
+@test "podman exec, top, pause, unpause, update, healthcheck, rm -f" {
+	pod -d --name inside --health-cmd 'CMD-SHELL test -e /tmp/healthy' --health-interval disable "$IMAGE" \
+		sh -c 'echo up; sleep 1000'
+	eventually podman_logs_have inside up
+	run -9 podman exec -i -e A=one -w /tmp -u 1000:1000 inside sh -c \
+		'echo "$A $PWD $(id -u) $(cat)"; cat /proc/sys/kernel/osrelease; echo error >&2; exit 9' <<<input
+	echo "$output"
+	[[ $output = *'one /tmp 1000 input'* ]]
+	[[ $output = *6.12.* ]]
+	[[ $output = *error* ]]
+	run -127 podman exec inside nowhere
+	run -4 in_terminal podman exec -it inside sh -c \
+		'until [ "$(stty size 2>/dev/null)" = "33 111" ]; do sleep 0.1; done; tty; exit 4' </dev/null
+	[[ $output = */dev/pts/* ]]
+	podman exec -d inside touch /tmp/healthy
+	eventually podman exec inside test -e /tmp/healthy
+	podman healthcheck run inside
+	podman top inside pid args
+	podman pause inside
+	[ "$(podman inspect --format '{{.State.Status}}' inside)" = paused ]
+	podman unpause inside
+	podman exec inside true
+	podman rm -f -t 0 inside
+}
+
+@test "podman run -v: a folder and a file of the host, written from both sides" {
+	mkdir "$BATS_TEST_TMPDIR/volume"
+	echo outside >"$BATS_TEST_TMPDIR/volume/from-host"
+	pod --rm -v "$BATS_TEST_TMPDIR/volume:/data" "$IMAGE" sh -c 'cat /data/from-host; echo inside >/data/from-guest' \
+		>"$BATS_TEST_TMPDIR/out"
+	grep -qx outside "$BATS_TEST_TMPDIR/out"
+	grep -qx inside "$BATS_TEST_TMPDIR/volume/from-guest"
+}
