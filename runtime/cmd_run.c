@@ -1,6 +1,7 @@
 /* run: create, start, stand for the workload until it ends, end as it did. */
 #include "runtime/container.h"
 #include "runtime/teardown.h"
+#include "runtime/vm_hold.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -237,6 +238,7 @@ static int run_foreground(struct container *container, const struct globals *glo
 		command_report(globals, &watch.failure);
 	if (!a->keep && state_lock(&container->state, NULL) == 0)
 		teardown(&container->state, NULL);
+	vm_hold_release(take_fd(&container->hold_fd));
 	if (WIFSIGNALED(status))
 		end_by_signal(WTERMSIG(status));
 	return WEXITSTATUS(status);

@@ -7,6 +7,7 @@
 #include "runtime/seccomp_filter.h"
 #include "runtime/teardown.h"
 #include "runtime/template.h"
+#include "runtime/vm_hold.h"
 
 #include "common/cleanup.h"
 
@@ -96,6 +97,7 @@ static int launch(struct container *container, const struct globals *globals,
 	cleanup_fd int control_fd = listen_in(container->state.dir_fd, STATE_CONTROL_SOCKET, err);
 	cleanup_fd int vsock_fd = listen_in(container->state.dir_fd, STATE_VSOCK_SOCKET, err);
 	cleanup_fd int vmm_end = -1;
+	cleanup_fd int vmm_hold_end = -1;
 	struct vmm_options options = {
 		.id = container->state.id,
 		.config = container->bundle.config,
@@ -122,6 +124,10 @@ static int launch(struct container *container, const struct globals *globals,
 		return error_set(err, errno, "socketpair");
 	control_adopt(&container->control, pair[0]);
 	options.parent_fd = vmm_end = pair[1];
+	/* In the foreground somebody waits for the end. */
+	if (container->console)
+		container->hold_fd = vm_hold_open(&vmm_hold_end);
+	options.hold_fd = vmm_hold_end;
 	pid = vmm_start(&container->files, &options, err);
 	if (pid < 0)
 		return pid;
@@ -491,6 +497,7 @@ int container_discard(struct container *container, struct error *err)
 
 void container_destroy(struct container *container)
 {
+	close_fd(&container->hold_fd);
 	control_close(&container->control);
 	close_fd(&container->control.interrupt_fd);
 	binds_destroy(&container->binds);

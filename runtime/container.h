@@ -36,13 +36,14 @@ struct container {
 	struct control control;	       /* the VMM's first client */
 	bool delegated;		       /* another runtime's: the command is done */
 	struct console *console;       /* the user's terminal, or NULL */
+	int hold_fd;		       /* runtime/vm_hold.h; -1: none */
 	uint64_t config_ns, images_ns; /* when these were ready */
 };
 
 #define CONTAINER_INIT                                                               \
 	{                                                                            \
 		.state = STATE_INIT, .bundle = BUNDLE_INIT, .control = CONTROL_INIT, \
-		.placement = PLACEMENT_INIT                                          \
+		.placement = PLACEMENT_INIT, .hold_fd = -1                           \
 	}
 
 /*

@@ -143,6 +143,8 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_fd(line, "--vsock-fd", options->vsock_fd);
 	push_fd(line, "--control-fd", options->control_fd);
 	push_fd(line, "--parent-fd", options->parent_fd);
+	if (options->hold_fd >= 0)
+		push_fd(line, "--hold-fd", options->hold_fd);
 	push_option(line, "--stdio", "0,1,2");
 	if (options->log_fd > STDERR_FILENO)
 		push_fd(line, "--log-fd", options->log_fd);

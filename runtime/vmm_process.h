@@ -37,8 +37,9 @@ struct vmm_options {
 	struct placement *placement;
 	unsigned int nics;
 	int vsock_fd, control_fd, parent_fd;
-	int tty_fd; /* becomes the VMM's controlling terminal and standard streams; -1: none */
-	int log_fd; /* STDERR_FILENO: the VMM's own default */
+	int hold_fd; /* of vm_hold_open; -1: none */
+	int tty_fd;  /* becomes the VMM's controlling terminal and standard streams; -1: none */
+	int log_fd;  /* STDERR_FILENO: the VMM's own default */
 	bool log_json, debug;
 	const char *cmdline;	 /* NULL: nothing to append */
 	const char *relax;	 /* layers of the VMM's jail to leave out; NULL: none */

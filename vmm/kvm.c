@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "common/cleanup.h"
+#include "common/log.h"
 
 static int check_extensions(const struct kvm *kvm, struct error *err)
 {
@@ -79,6 +82,30 @@ int kvm_create_vm(struct kvm *kvm, struct error *err)
 	if (ioctl(kvm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
 		return error_set(err, errno, "KVM: create interrupt controllers");
 	return 0;
+}
+
+void kvm_hold(const struct kvm *kvm, int socket_fd)
+{
+	char byte = 0;
+	struct iovec iov = {&byte, 1};
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.space,
+		.msg_controllen = sizeof(control.space),
+	};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &kvm->vm_fd, sizeof(int));
+	if (sendmsg(socket_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_debug("the VM is not held: %s", strerror(errno));
 }
 
 void kvm_destroy(struct kvm *kvm)

@@ -18,6 +18,12 @@ int kvm_open(struct kvm *kvm, struct error *err);
 
 /* Creates the VM with its interrupt controllers (local APICs, IOAPIC) inside of KVM. */
 int kvm_create_vm(struct kvm *kvm, struct error *err);
+
+/*
+ * Sends the VM's descriptor into a socket: it lives until that message is gone too. For whoever
+ * does not want to wait for its end; failing is no harm.
+ */
+void kvm_hold(const struct kvm *kvm, int socket_fd);
 void kvm_destroy(struct kvm *kvm);
 
 int kvm_add_memory(struct kvm *kvm, unsigned int slot, uint64_t gpa, uint64_t len, void *bytes,

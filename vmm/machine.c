@@ -444,6 +444,8 @@ static int build(struct machine *machine, struct error *err)
 	if (ret < 0)
 		return ret;
 	machine->vm_created_ns = now_ns();
+	if (machine->config.options->hold_fd >= 0)
+		kvm_hold(&machine->kvm, machine->config.options->hold_fd);
 	ret = make_memory(machine, err);
 	if (ret == 0)
 		ret = vm_memory_attach(&machine->memory, &machine->kvm, err);

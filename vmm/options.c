@@ -19,6 +19,7 @@ enum option_key {
 	KEY_VSOCK_FD,
 	KEY_CONTROL_FD,
 	KEY_PARENT_FD,
+	KEY_HOLD_FD,
 	KEY_STDIO,
 	KEY_LOG_FD,
 	KEY_LOG_FORMAT,
@@ -43,6 +44,8 @@ static const struct argp_option option_list[] = {
 	{"vsock-fd", KEY_VSOCK_FD, "N", 0, "Listening Unix socket for CONNECT <port>", 0},
 	{"control-fd", KEY_CONTROL_FD, "N", 0, "Listening Unix socket of the control protocol", 0},
 	{"parent-fd", KEY_PARENT_FD, "N", 0, "The first control client, connected", 0},
+	{"hold-fd", KEY_HOLD_FD, "N", 0,
+	 "A socket to send the VM to: it is taken down when the other end has gone too", 0},
 	{"stdio", KEY_STDIO, "A,B,C", 0, "Streams of process 0 (default 0,1,2)", 0},
 	{"log-fd", KEY_LOG_FD, "N", 0, "Where the log goes (default: stderr)", 0},
 	{"log-format", KEY_LOG_FORMAT, "text|json", 0, "Format of the log", 0},
@@ -222,6 +225,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_PARENT_FD:
 		options->parent_fd = parse_fd(state, "--parent-fd", arg);
 		return 0;
+	case KEY_HOLD_FD:
+		options->hold_fd = parse_fd(state, "--hold-fd", arg);
+		return 0;
 	case KEY_STDIO:
 		parse_stdio(state, options, arg);
 		return 0;
@@ -279,6 +285,7 @@ void options_parse(struct vmm_options *options, int argc, char **argv)
 		.vsock_fd = -1,
 		.control_fd = -1,
 		.parent_fd = -1,
+		.hold_fd = -1,
 		.stdio = {0, 1, 2},
 		.log_fd = -1,
 		.agent_timeout_ms = 30000,

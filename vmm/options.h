@@ -38,6 +38,8 @@ struct vmm_options {
 	int vsock_fd; /* -1: none, as below */
 	int control_fd;
 	int parent_fd;
+	int hold_fd; /* a socket that is sent the VM's descriptor; whoever has its end holds the VM
+		      */
 	int stdio[3];
 	int log_fd;
 	bool log_json;
