@@ -83,11 +83,11 @@ soak: all
 sanitize: $(BUILD)/sanitize/unit fuzz-replay
 	@$<
 
-$(BUILD)/bench/until_hello: bench/until_hello.c
+$(BUILD)/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $<
 
-bench: all $(BUILD)/bench/until_hello
+bench: all $(BUILD)/bench/until_hello $(BUILD)/bench/timed
 	@bench/run
 
 install: all

@@ -236,9 +236,11 @@ static int run_foreground(struct container *container, const struct globals *glo
 	console_close(container->console);
 	if (watch.failure.code && WIFEXITED(status))
 		command_report(globals, &watch.failure);
+	/* Before the control group goes: a thread of KVM's stays in it as long as the VM is there.
+	 */
+	vm_hold_release(take_fd(&container->hold_fd));
 	if (!a->keep && state_lock(&container->state, NULL) == 0)
 		teardown(&container->state, NULL);
-	vm_hold_release(take_fd(&container->hold_fd));
 	if (WIFSIGNALED(status))
 		end_by_signal(WTERMSIG(status));
 	return WEXITSTATUS(status);
