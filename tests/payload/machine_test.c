@@ -9,6 +9,7 @@
 #include "tests/payload/suites.h"
 #include "vmm/jail.h"
 #include "vmm/machine.h"
+#include "vmm/snapshot.h"
 
 PAYLOAD_IMAGE(kernel);
 
@@ -48,7 +49,24 @@ static int make_file(const void *bytes, size_t len, char *path, size_t size)
 	return fd;
 }
 
-static void run_machine(struct vmm_options *options, struct outcome *outcome)
+static int build_machine(struct machine *machine, const struct vmm_options *options,
+			 struct error *err)
+{
+	uint64_t size = (uint64_t)options->memory_mib << 20;
+	struct records state;
+	int ret;
+
+	if (options->load.state_fd < 0)
+		return machine_build(machine, NULL, err);
+	ret = snapshot_open(&state, options->load.state_fd, options->load.memory_fd, size, err);
+	if (ret == 0)
+		ret = machine_build(machine, &state, err);
+	records_destroy(&state);
+	return ret;
+}
+
+/* Until it switches off after this line; then it is saved, if the options say where. */
+static void run_machine(struct vmm_options *options, struct outcome *outcome, const char *last_line)
 {
 	struct machine_config config = {
 		.options = options,
@@ -65,7 +83,7 @@ static void run_machine(struct vmm_options *options, struct outcome *outcome)
 
 	ret = machine_create(&machine, &config, &err);
 	if (ret == 0)
-		ret = machine_build(machine, NULL, &err);
+		ret = build_machine(machine, options, &err);
 	ck_assert_msg(ret == 0, "%s", err.message);
 	ck_assert_msg(machine_start(machine, &err) == 0, "%s", err.message);
 	ck_assert_int_eq(loop_run(&outcome->loop), 0);
@@ -74,38 +92,129 @@ static void run_machine(struct vmm_options *options, struct outcome *outcome)
 	console_ring_tail(machine_console(machine), 5, tail, sizeof(tail));
 	ck_assert_msg(outcome->why == MACHINE_POWER_OFF, "ended with %d, %s; console: %s",
 		      outcome->why, outcome->detail, tail);
-	ck_assert_ptr_nonnull(strstr(tail, "all is well"));
+	ck_assert_ptr_nonnull(strstr(tail, last_line));
 	ck_assert_uint_eq(outcome->calls, 1);
 	machine_marks(machine, &marks);
 	ck_assert_uint_ne(marks.vm_created_ns, 0);
 	ck_assert_uint_gt(marks.kernel_entered_ns, marks.vm_created_ns);
+	if (options->save.state_fd >= 0) {
+		ret = machine_save(machine, options->save.state_fd, options->save.memory_fd, &err);
+		ck_assert_msg(ret == 0, "%s", err.message);
+	}
 	machine_destroy(machine);
 }
 
-START_TEST(a_machine_boots_and_switches_off)
+static void fill_options(struct vmm_options *options)
 {
 	static const uint8_t sectors[4096];
-	struct outcome outcome = {.calls = 0};
-	struct vmm_options options = {
+	static char kernel[40], initramfs[40], unused[40];
+
+	*options = (struct vmm_options){
 		.cmdline = "payload.test=1",
 		.memory_mib = 64,
 		.cpus = 2,
 		.disk_count = 2,
 		.vsock_fd = -1,
+		.hold_fd = -1,
+		.load = {-1, -1},
+		.save = {-1, -1},
 		.relaxed = JAIL_SECCOMP, /* a test runner does more than a VMM */
 	};
-	char kernel[40], initramfs[40], unused[40];
-
 	make_file(kernel_image.bytes, (size_t)(kernel_image.end - kernel_image.bytes), kernel,
 		  sizeof(kernel));
 	make_file("initramfs", 9, initramfs, sizeof(initramfs));
-	options.kernel = kernel;
-	options.initramfs = initramfs;
-	for (unsigned int i = 0; i < options.disk_count; i++)
-		options.disks[i].fd = make_file(sectors, sizeof(sectors), unused, sizeof(unused));
+	options->kernel = kernel;
+	options->initramfs = initramfs;
+	for (unsigned int i = 0; i < options->disk_count; i++)
+		options->disks[i].fd = make_file(sectors, sizeof(sectors), unused, sizeof(unused));
+}
+
+START_TEST(a_machine_boots_and_switches_off)
+{
+	struct outcome outcome = {.calls = 0};
+	struct vmm_options options;
+
+	fill_options(&options);
 	ck_assert_int_eq(loop_init(&outcome.loop), 0);
-	run_machine(&options, &outcome);
+	run_machine(&options, &outcome, "all is well");
 	loop_destroy(&outcome.loop);
+}
+END_TEST
+
+/* Two of them go on from one, each by itself; the template stays as it is. */
+START_TEST(a_saved_machine_goes_on_in_others)
+{
+	struct vmm_options options;
+	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0)};
+
+	fill_options(&options);
+	options.save = files;
+	for (int i = 0; i < 3; i++) {
+		struct outcome outcome = {.calls = 0};
+
+		ck_assert_int_eq(loop_init(&outcome.loop), 0);
+		run_machine(&options, &outcome, i ? "it went on" : "all is well");
+		loop_destroy(&outcome.loop);
+		options.save = (struct vmm_template){-1, -1};
+		options.load = files;
+	}
+}
+END_TEST
+
+/* A shape that is not the saved one's is refused before the guest runs, and the same machine boots.
+ */
+START_TEST(a_machine_of_another_shape_boots)
+{
+	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0)};
+	struct outcome outcome = {.calls = 0};
+	struct machine_config config = {
+		.loop = &outcome.loop, .connect = nobody, .ended = ended, .ctx = &outcome};
+	struct vmm_options options;
+	struct machine *machine;
+	struct records state;
+
+	fill_options(&options);
+	options.save = files;
+	ck_assert_int_eq(loop_init(&outcome.loop), 0);
+	run_machine(&options, &outcome, "all is well");
+	loop_destroy(&outcome.loop);
+
+	outcome = (struct outcome){.calls = 0};
+	ck_assert_int_eq(loop_init(&outcome.loop), 0);
+	fill_options(&options);
+	options.load = files;
+	options.cpus = 1;
+	config.options = &options;
+	ck_assert_int_eq(snapshot_open(&state, files.state_fd, files.memory_fd, 64u << 20, NULL),
+			 0);
+	ck_assert_int_eq(machine_create(&machine, &config, NULL), 0);
+	ck_assert_int_eq(machine_build(machine, &state, NULL), -ESTALE);
+	ck_assert_int_eq(machine_build(machine, NULL, NULL), 0);
+	machine_destroy(machine);
+	records_destroy(&state);
+	loop_destroy(&outcome.loop);
+}
+END_TEST
+
+START_TEST(memory_that_was_altered_is_refused)
+{
+	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0)};
+	struct outcome outcome = {.calls = 0};
+	struct vmm_options options;
+	struct records state;
+
+	fill_options(&options);
+	options.save = files;
+	ck_assert_int_eq(loop_init(&outcome.loop), 0);
+	run_machine(&options, &outcome, "all is well");
+	loop_destroy(&outcome.loop);
+	/* The times of files move with the clock's tick. */
+	usleep(20000);
+	ck_assert_int_eq(pwrite(files.memory_fd, "x", 1, 12345), 1);
+	ck_assert_int_eq(snapshot_open(&state, files.state_fd, files.memory_fd, 64u << 20, NULL),
+			 -ESTALE);
+	ck_assert_int_eq(snapshot_open(&state, files.state_fd, files.memory_fd, 65u << 20, NULL),
+			 -ESTALE);
 }
 END_TEST
 
@@ -116,6 +225,9 @@ Suite *machine_suite(void)
 
 	tcase_set_timeout(tcase, PAYLOAD_TIMEOUT_S);
 	tcase_add_test(tcase, a_machine_boots_and_switches_off);
+	tcase_add_test(tcase, a_saved_machine_goes_on_in_others);
+	tcase_add_test(tcase, a_machine_of_another_shape_boots);
+	tcase_add_test(tcase, memory_that_was_altered_is_refused);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
