@@ -52,7 +52,7 @@ task_is() {
 		[[ $output = *'one /tmp 0 input'* ]]
 		[[ $output = *6.12.* ]]
 	done
-	[ "$(host_footprint)" = "$before" ]
+	same_footprint "$before"
 }
 
 @test "ctr run -d, tasks list, metrics, kill, delete" {
@@ -91,7 +91,7 @@ task_is() {
 	[ "$status" != 0 ]
 	[[ $output = *'executable file not found'* ]]
 	client containers delete nothing || true
-	[ "$(host_footprint)" = "$before" ]
+	same_footprint "$before"
 }
 
 @test "ctr run --isolation by annotation: the same command in a namespace container" {

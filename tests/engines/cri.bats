@@ -83,5 +83,5 @@ has_state() {
 	cri RemoveContainer "1:$container"
 	cri StopPodSandbox "1:$sandbox"
 	cri RemovePodSandbox "1:$sandbox"
-	[ "$(host_footprint)" = "$before" ]
+	same_footprint "$before"
 }

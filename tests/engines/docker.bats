@@ -57,7 +57,7 @@ pod() {
 		docker-init
 		the guest's kernel
 	EOF2
-	[ "$(host_footprint)" = "$before" ]
+	same_footprint "$before"
 }
 
 @test "docker run -d, ps, logs, inspect, stats, kill, stop, restart, wait, rm" {

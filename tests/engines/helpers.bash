@@ -28,12 +28,15 @@ eventually() {
 host_footprint() {
 	# Templates are kept on purpose.
 	"$RUNTIME" template wait
-	{
-		pgrep -c bulkhead-vmm || true
-		grep -c . /proc/self/mountinfo
-		find /sys/fs/cgroup -mindepth 2 -type d 2>/dev/null | grep -c -e /libpod-[0-9a-f] -e /docker/ || true
-		find /run/bulkhead /var/lib/bulkhead -mindepth 1 -not -path '*/templates*' 2>/dev/null | wc -l
-	} | tr '\n' ' '
+	echo "VMMs $(pgrep -c bulkhead-vmm)"
+	echo "mounts $(grep -c . /proc/self/mountinfo)"
+	echo "groups $(find /sys/fs/cgroup -mindepth 2 -type d | grep -e /libpod-[0-9a-f] -e /docker/ | tr '\n' ' ')"
+	echo "files $(find /run/bulkhead /var/lib/bulkhead -mindepth 1 -not -path '*/templates*' 2>/dev/null | tr '\n' ' ')"
+}
+
+# same_footprint BEFORE: nothing has been left.
+same_footprint() {
+	diff <(echo "$1") <(host_footprint)
 }
 
 # in_terminal COMMAND...: with a terminal of 33 rows and 111 columns; what is read from stdin is typed.

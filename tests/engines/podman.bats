@@ -60,7 +60,7 @@ pod() {
 		the guest's kernel
 		error
 	EOF2
-	[ "$(host_footprint)" = "$before" ]
+	same_footprint "$before"
 }
 
 @test "podman run: what does not exist ends with 127, what cannot be run with 126" {
