@@ -48,10 +48,14 @@ typedef int vsock_connect_fn(void *ctx, uint32_t port, struct vsock_endpoint *en
 /* A connection that connect_fn accepted is over, both ways, and its descriptors are closed. */
 typedef void vsock_closed_fn(void *ctx, uint32_t port);
 
+/* What the guest sent on such a connection has to wait for its out_fd, or no longer has to. */
+typedef void vsock_buffered_fn(void *ctx, uint32_t port, bool buffered);
+
 struct vsock_options {
 	uint64_t guest_cid;
-	vsock_connect_fn *connect; /* optional */
-	vsock_closed_fn *closed;   /* optional; both are called with the device's lock held */
+	vsock_connect_fn *connect;   /* optional */
+	vsock_closed_fn *closed;     /* optional */
+	vsock_buffered_fn *buffered; /* optional; all are called with the device's lock held */
 	void *ctx;
 	int listen_fd;		 /* hybrid listener, taken over on success, or -1 */
 	const char *hybrid_path; /* prefix for guest-to-host connections, or NULL */

@@ -24,6 +24,14 @@ void connection_close_in(struct vsock_connection *c)
 	c->readable = false;
 }
 
+static void tell_buffered(const struct vsock_connection *c, bool buffered)
+{
+	const struct vsock_options *options = &c->vsock->options;
+
+	if (c->by_connect && options->buffered)
+		options->buffered(options->ctx, c->host_port, buffered);
+}
+
 void connection_close_out(struct vsock_connection *c)
 {
 	if (c->out.fd < 0)
@@ -39,6 +47,8 @@ void connection_close_out(struct vsock_connection *c)
 	c->buffer = NULL;
 	/* What cannot be delivered any more is out of our hands. */
 	c->fwd_cnt += c->buffer_len;
+	if (c->buffer_len)
+		tell_buffered(c, false);
 	c->buffer_len = 0;
 }
 
@@ -98,6 +108,8 @@ void connection_write_buffered(struct vsock_connection *c)
 		}
 		c->buffer_start = (c->buffer_start + (uint32_t)ret) % VSOCK_BUF_ALLOC;
 		c->buffer_len -= (uint32_t)ret;
+		if (!c->buffer_len)
+			tell_buffered(c, false);
 		connection_forwarded(c, (uint32_t)ret);
 	}
 }
@@ -116,6 +128,8 @@ bool connection_buffer_put(struct vsock_connection *c, const struct virtqueue_ch
 		first = len;
 	iov_read(chain->iov, chain->readable, offset, c->buffer + at, first);
 	iov_read(chain->iov, chain->readable, offset + first, c->buffer, len - first);
+	if (!c->buffer_len)
+		tell_buffered(c, true);
 	c->buffer_len += len;
 	return true;
 }

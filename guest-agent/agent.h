@@ -8,6 +8,7 @@
 
 #include "common/error.h"
 #include "common/loop.h"
+#include "guest-agent/cgroup_watch.h"
 #include "guest-agent/stdio.h"
 #include "protocol/protocol.h"
 
@@ -45,6 +46,7 @@ struct container {
 	const json_t *config, *seccomp, *binds;
 	int namespaces;
 	int cgroup_fd;
+	struct cgroup_watch watch;
 	bool ended; /* process 0 was reaped */
 };
 
@@ -58,7 +60,6 @@ struct agent {
 	struct loop_watch signal_watch;
 	int own_pid_ns;
 	struct container container;
-	uint32_t last_number;
 	struct task *tasks[PROTO_PROCESS_MAX];
 };
 
@@ -71,11 +72,13 @@ int control_open(struct agent *agent, struct error *err);
 void control_reply(struct agent *agent, uint32_t id, const void *body, size_t len);
 void control_reply_error(struct agent *agent, uint32_t id, int code, const char *text);
 void control_exited(struct agent *agent, uint32_t number, int status);
+void control_oom(struct agent *agent, uint64_t kills);
 
 /* container.c: the container as a whole. */
 int container_create(struct agent *agent, json_t *document, uint32_t request, struct error *err);
 void container_destroy(struct agent *agent);
-int container_exec(struct agent *agent, const json_t *process, uint32_t request, struct error *err);
+int container_exec(struct agent *agent, uint32_t number, const json_t *process, uint32_t request,
+		   struct error *err);
 
 /* task.c: one process of it. */
 int task_new(struct agent *agent, uint32_t number, struct task **out, struct error *err);

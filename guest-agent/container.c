@@ -9,7 +9,6 @@
 #include "guest-agent/namespaces.h"
 #include "guest-agent/rootfs.h"
 #include "guest-agent/spec.h"
-#include "guest-agent/unified.h"
 
 static int required(const json_t *object, const char *where, const char *key, const json_t **out,
 		    struct error *err)
@@ -18,6 +17,21 @@ static int required(const json_t *object, const char *where, const char *key, co
 
 	return ret ? ret : error_say(err, EINVAL, "%s.%s: is missing", where, key);
 }
+
+static void container_frozen(void *ctx, uint32_t request)
+{
+	control_reply(ctx, request, NULL, 0);
+}
+
+static void container_oom(void *ctx, uint64_t kills)
+{
+	control_oom(ctx, kills);
+}
+
+static const struct cgroup_watch_events watch_events = {
+	.frozen = container_frozen,
+	.oom = container_oom,
+};
 
 static int container_build(struct agent *agent, uint32_t request, struct error *err)
 {
@@ -38,8 +52,9 @@ static int container_build(struct agent *agent, uint32_t request, struct error *
 	container->cgroup_fd = cgroup_make(container->config, err);
 	if (container->cgroup_fd < 0)
 		return container->cgroup_fd;
-	if ((ret = unified_apply(container->config, container->cgroup_fd, err)) < 0 ||
-	    (ret = task_new(agent, PROTO_PROCESS_INIT, &task, err)) < 0)
+	ret = cgroup_watch_start(&container->watch, &agent->loop, container->cgroup_fd,
+				 &watch_events, agent, err);
+	if (ret < 0 || (ret = task_new(agent, PROTO_PROCESS_INIT, &task, err)) < 0)
 		return ret;
 	return task_start(task, process, request, err);
 }
@@ -70,6 +85,7 @@ void container_destroy(struct agent *agent)
 	for (uint32_t i = 0; i < PROTO_PROCESS_MAX; i++)
 		if (agent->tasks[i])
 			task_free(agent->tasks[i]);
+	cgroup_watch_stop(&container->watch);
 	close_fd(&container->cgroup_fd);
 	binds_remove(container->binds);
 	rootfs_unmount();
@@ -78,37 +94,21 @@ void container_destroy(struct agent *agent)
 	container->cgroup_fd = -1;
 }
 
-/* Numbers go round, so that an exit status is kept for WAIT as long as possible. */
-static int free_number(struct agent *agent)
-{
-	for (uint32_t i = 1; i < PROTO_PROCESS_MAX; i++) {
-		uint32_t number = (agent->last_number + i - 1) % (PROTO_PROCESS_MAX - 1) + 1;
-		struct task *task = agent->tasks[number];
-
-		if (task &&
-		    (task->state != TASK_REPORTED || channel_is_open(&task->channels[0]) ||
-		     channel_is_open(&task->channels[1]) || channel_is_open(&task->channels[2])))
-			continue;
-		if (task)
-			task_free(task);
-		agent->last_number = number;
-		return (int)number;
-	}
-	return -EAGAIN;
-}
-
-int container_exec(struct agent *agent, const json_t *process, uint32_t request, struct error *err)
+/* The host has chosen number. An ended process that had it before is only of interest to WAIT. */
+int container_exec(struct agent *agent, uint32_t number, const json_t *process, uint32_t request,
+		   struct error *err)
 {
 	const struct task *init = agent->tasks[PROTO_PROCESS_INIT];
-	struct task *task;
-	int number, ret;
+	struct task *task = agent->tasks[number];
+	int ret;
 
 	if (!init || init->pid < 0 || init->state < TASK_CREATED)
 		return error_say(err, ESRCH, "cannot exec in a stopped container");
-	number = free_number(agent);
-	if (number < 0)
-		return error_say(err, EAGAIN, "too many processes were started by exec");
-	if ((ret = task_new(agent, (uint32_t)number, &task, err)) < 0)
+	if (task && task->state != TASK_REPORTED)
+		return error_say(err, EEXIST, "process %u is there already", number);
+	if (task)
+		task_free(task);
+	if ((ret = task_new(agent, number, &task, err)) < 0)
 		return ret;
 	ret = task_start(task, process, request, err);
 	if (ret < 0) {

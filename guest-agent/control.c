@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "guest-agent/cgroup.h"
 #include "guest-agent/identity.h"
 #include "guest-agent/network.h"
+#include "guest-agent/report.h"
 #include "guest-agent/resolver.h"
 #include "guest-agent/spec.h"
 
@@ -44,21 +46,34 @@ void control_exited(struct agent *agent, uint32_t number, int status)
 		control_lost(agent, -ret);
 }
 
+void control_oom(struct agent *agent, uint64_t kills)
+{
+	struct proto_oom body = {kills};
+	int ret = proto_send(agent->control_fd, PROTO_OOM, 0, &body, sizeof(body));
+
+	if (ret < 0)
+		control_lost(agent, -ret);
+}
+
 /*
  * Each handler returns 1 when it has answered or will, 0 when OK is to be sent, or a negative errno
  * with what is to be said.
  */
 typedef int request_fn(struct agent *agent, const struct proto_frame *frame, struct error *err);
 
-static json_t *parse_body(const struct proto_frame *frame, struct error *err)
+static json_t *parse_json(const char *text, size_t len, struct error *err)
 {
 	json_error_t at;
-	json_t *body = json_loadb((const char *)frame->body, frame->body_len,
-				  JSON_REJECT_DUPLICATES, &at);
+	json_t *body = json_loadb(text, len, JSON_REJECT_DUPLICATES, &at);
 
 	if (!body)
 		error_say(err, EINVAL, "the request's JSON: %s (byte %d)", at.text, at.position);
 	return body;
+}
+
+static json_t *parse_body(const struct proto_frame *frame, struct error *err)
+{
+	return parse_json((const char *)frame->body, frame->body_len, err);
 }
 
 static int on_create(struct agent *agent, const struct proto_frame *frame, struct error *err)
@@ -92,17 +107,23 @@ static int on_start(struct agent *agent, const struct proto_frame *frame, struct
 
 static int on_exec(struct agent *agent, const struct proto_frame *frame, struct error *err)
 {
-	json_t *body = parse_body(frame, err);
+	struct proto_exec head;
 	const json_t *process = NULL;
-	int ret;
+	const char *json;
+	size_t json_len;
+	json_t *body;
+	int ret = proto_decode_exec(frame, &head, &json, &json_len);
 
+	if (ret < 0 || head.process == PROTO_PROCESS_INIT)
+		return error_say(err, EPROTO, "EXEC: malformed");
+	body = parse_json(json, json_len, err);
 	if (!body)
 		return -EINVAL;
 	ret = spec_object(body, "body", "process", &process, err);
 	if (!ret)
 		ret = error_say(err, EINVAL, "body.process: is missing");
 	if (ret > 0)
-		ret = container_exec(agent, process, frame->id, err);
+		ret = container_exec(agent, head.process, process, frame->id, err);
 	json_decref(body);
 	return ret < 0 ? ret : 1;
 }
@@ -178,6 +199,67 @@ static int on_network(struct agent *agent, const struct proto_frame *frame, stru
 	return ret;
 }
 
+static int need_container(const struct agent *agent, struct error *err)
+{
+	return agent->container.cgroup_fd < 0 ? error_say(err, ESRCH, "there is no container") : 0;
+}
+
+static int on_ps(struct agent *agent, const struct proto_frame *frame, struct error *err)
+{
+	struct proto_ps_writer writer = {0};
+	static const struct proto_ps_list none;
+	int ret = need_container(agent, err);
+
+	if (ret == 0)
+		ret = report_processes(agent->container.cgroup_fd, &writer, err);
+	if (ret == 0 && writer.used)
+		control_reply(agent, frame->id, writer.bytes, writer.used);
+	else if (ret == 0)
+		control_reply(agent, frame->id, &none, sizeof(none));
+	free(writer.bytes);
+	return ret < 0 ? ret : 1;
+}
+
+static int on_stats(struct agent *agent, const struct proto_frame *frame, struct error *err)
+{
+	static struct proto_stats_full stats;
+	static uint8_t bytes[sizeof(stats)];
+	int ret = need_container(agent, err);
+
+	if (ret < 0)
+		return ret;
+	report_stats(agent->container.cgroup_fd, &stats);
+	control_reply(agent, frame->id, bytes, proto_encode_stats(&stats, bytes));
+	return 1;
+}
+
+static int on_freeze(struct agent *agent, const struct proto_frame *frame, struct error *err)
+{
+	struct proto_freeze body;
+	int ret = proto_decode_freeze(frame, &body);
+
+	if (ret < 0)
+		return error_say(err, -ret, "FREEZE: malformed");
+	ret = need_container(agent, err);
+	if (ret == 0)
+		ret = cgroup_watch_freeze(&agent->container.watch, body.frozen, frame->id, err);
+	return ret < 0 ? ret : 1;
+}
+
+static int on_update(struct agent *agent, const struct proto_frame *frame, struct error *err)
+{
+	json_t *body = parse_body(frame, err);
+	const json_t *resources = NULL;
+	int ret = body ? need_container(agent, err) : -EINVAL;
+
+	if (ret == 0)
+		ret = spec_object(body, "body", "resources", &resources, err);
+	if (ret > 0)
+		ret = cgroup_apply(agent->container.cgroup_fd, resources, err);
+	json_decref(body);
+	return ret < 0 ? ret : 0;
+}
+
 static int on_shutdown(struct agent *agent, const struct proto_frame *frame, struct error *err)
 {
 	(void)err;
@@ -236,6 +318,14 @@ static request_fn *handler_of(enum proto_type type)
 		return on_network;
 	case PROTO_SHUTDOWN:
 		return on_shutdown;
+	case PROTO_PS:
+		return on_ps;
+	case PROTO_STATS:
+		return on_stats;
+	case PROTO_FREEZE:
+		return on_freeze;
+	case PROTO_UPDATE:
+		return on_update;
 	default:
 		return NULL;
 	}

@@ -5,10 +5,9 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "guest-agent/path.h"
 #include "guest-agent/spec.h"
 
-#define WHERE "config.linux.resources.unified"
+#define WHERE "resources.unified"
 
 static int apply(int cgroup_fd, const char *key, const char *text, struct error *err)
 {
@@ -22,18 +21,15 @@ static int apply(int cgroup_fd, const char *key, const char *text, struct error 
 	return 0;
 }
 
-int unified_apply(const json_t *config, int cgroup_fd, struct error *err)
+int unified_apply(const json_t *resources, int cgroup_fd, struct error *err)
 {
-	const json_t *linux_ = NULL, *resources = NULL, *unified = NULL;
+	const json_t *unified = NULL;
 	const char *key;
 	json_t *value;
-	int ret;
+	int ret = spec_object(resources, "resources", "unified", &unified, err);
 
-	if ((ret = spec_object(config, "config", "linux", &linux_, err)) <= 0 ||
-	    (ret = spec_object(linux_, "config.linux", "resources", &resources, err)) <= 0 ||
-	    (ret = spec_object(resources, "config.linux.resources", "unified", &unified, err)) <= 0)
+	if (ret <= 0)
 		return ret;
-	path_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids");
 	json_object_foreach ((json_t *)unified, key, value) {
 		if (strncmp(key, "memory.", 7) != 0 && strncmp(key, "pids.", 5) != 0)
 			continue;

@@ -8,6 +8,6 @@
 #include <jansson.h>
 
 /* Writes them to the container's cgroup. Returns 0 or a negative errno. */
-int unified_apply(const json_t *config, int cgroup_fd, struct error *err);
+int unified_apply(const json_t *resources, int cgroup_fd, struct error *err);
 
 #endif

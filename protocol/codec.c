@@ -30,6 +30,7 @@ static bool type_known(uint16_t type)
 	case PROTO_OK:
 	case PROTO_ERROR:
 	case PROTO_EXITED:
+	case PROTO_OOM:
 		return true;
 	default:
 		return false;
@@ -280,6 +281,35 @@ int proto_decode_process(const struct proto_frame *frame, struct proto_process *
 	return out->process < PROTO_PROCESS_MAX ? 0 : -EPROTO;
 }
 
+int proto_decode_freeze(const struct proto_frame *frame, struct proto_freeze *out)
+{
+	if (body_copy(frame, out, sizeof(*out)) < 0)
+		return -EPROTO;
+	out->frozen = le32toh(out->frozen);
+	return out->frozen > 1 ? -EPROTO : 0;
+}
+
+int proto_decode_oom(const struct proto_frame *frame, struct proto_oom *out)
+{
+	if (body_copy(frame, out, sizeof(*out)) < 0)
+		return -EPROTO;
+	out->kills = le64toh(out->kills);
+	return 0;
+}
+
+int proto_decode_exec(const struct proto_frame *frame, struct proto_exec *out, const char **json,
+		      size_t *json_len)
+{
+	if (frame->body_len < sizeof(*out))
+		return -EPROTO;
+	memcpy(out, frame->body, sizeof(*out));
+	out->process = le32toh(out->process);
+	out->holder = le32toh(out->holder);
+	*json = (const char *)frame->body + sizeof(*out);
+	*json_len = frame->body_len - sizeof(*out);
+	return out->process < PROTO_PROCESS_MAX && out->holder <= INT32_MAX ? 0 : -EPROTO;
+}
+
 int proto_decode_signal(const struct proto_frame *frame, struct proto_signal *out)
 {
 	if (body_copy(frame, out, sizeof(*out)) < 0)
@@ -358,7 +388,8 @@ int proto_decode_status(const struct proto_frame *frame, struct proto_status *ou
 	out->created_ns = le64toh(out->created_ns);
 	out->started_ns = le64toh(out->started_ns);
 	out->template_use = le32toh(out->template_use);
-	if (out->state < PROTO_STATE_CREATING || out->state > PROTO_STATE_STOPPED)
+	out->oom_kills = le64toh(out->oom_kills);
+	if (out->state < PROTO_STATE_CREATING || out->state > PROTO_STATE_PAUSED)
 		return -EPROTO;
 	return 0;
 }
@@ -387,8 +418,7 @@ static size_t character_len(const uint8_t *bytes, size_t len)
 	return want;
 }
 
-/* Copies what can be shown; every other byte becomes a question mark. */
-static void text_clean(char *out, const uint8_t *text, size_t len)
+void proto_text_clean(char *out, const uint8_t *text, size_t len)
 {
 	size_t at = 0;
 
@@ -420,6 +450,6 @@ int proto_decode_error(const struct proto_frame *frame, int *code, char *text, s
 	len = frame->body_len - sizeof(body);
 	if (len > text_size - 1)
 		len = text_size - 1;
-	text_clean(text, frame->body + sizeof(body), len);
+	proto_text_clean(text, frame->body + sizeof(body), len);
 	return 0;
 }

@@ -20,7 +20,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define PROTO_VERSION  1
+#define PROTO_VERSION  2
 #define PROTO_MAGIC    0x314b4c42u /* "BLK1" */
 #define PROTO_BODY_MAX (1u << 20)  /* bytes; an OCI config with a large seccomp filter fits */
 #define PROTO_TEXT_MAX 4096	   /* bytes of an error message */
@@ -32,7 +32,7 @@
 #define PROTO_RESOLVER_PORT    53
 #define PROTO_PORT_STDIO       2048
 
-/* Processes of the container. Its init is 0; exec numbers the others from 1. */
+/* Processes of the container. Its init is 0; the VMM numbers those of exec from 1. */
 #define PROTO_PROCESS_INIT 0
 #define PROTO_PROCESS_MAX  256
 
@@ -50,24 +50,35 @@ enum proto_type {
 	 */
 	PROTO_HELLO = 1,
 
-	/* Requests, runtime -> VMM (-> agent). Each gets one OK or ERROR with the same id. */
-	PROTO_CREATE = 16, /* JSON, see docs/protocol.md; process 0 waits before its exec */
-	PROTO_START,	   /* no body: process 0 goes on; to an agent that resumed: proto_time */
-	PROTO_EXEC,	   /* JSON: {"process": OCI process}; OK carries struct proto_process */
-	PROTO_SIGNAL,	   /* struct proto_signal */
-	PROTO_WAIT,	   /* struct proto_process; OK carries struct proto_exited when it ended */
-	PROTO_RESIZE,	   /* struct proto_resize */
-	PROTO_SHUTDOWN,	   /* no body: sync and power off; the agent answers OK first */
-	PROTO_STATUS,	   /* no body, answered by the VMM: OK carries struct proto_status */
-	PROTO_ATTACH,	   /* struct proto_attach, parameters; answered by the VMM, see below */
-	PROTO_NETWORK,	   /* JSON, see docs/network.md: what the interfaces are given */
-	PROTO_REQUEST_LAST = PROTO_NETWORK,
-
 	/*
 	 * VMM -> agent, first of all in a machine that goes on from a saved one: struct
 	 * proto_resumed. It has to be a machine of its own before anything else happens in it.
 	 */
-	PROTO_RESUMED = 30,
+	PROTO_RESUMED = 2,
+
+	/* Requests, runtime -> VMM (-> agent). Each gets one OK or ERROR with the same id. */
+	PROTO_CREATE = 16, /* JSON, see docs/protocol.md; process 0 waits before its exec */
+	PROTO_START,	   /* no body: process 0 goes on; to an agent that resumed: proto_time */
+	/*
+	 * struct proto_exec, then JSON: {"process": OCI process}. Comes to the VMM with
+	 * descriptors: three for the streams, or one of a terminal. OK carries struct
+	 * proto_process. EXITED follows on the same connection, whose end ends the process.
+	 */
+	PROTO_EXEC,
+	PROTO_SIGNAL,	/* struct proto_signal */
+	PROTO_WAIT,	/* struct proto_process; OK carries struct proto_exited when it ended */
+	PROTO_RESIZE,	/* struct proto_resize */
+	PROTO_SHUTDOWN, /* no body: sync and power off; the agent answers OK first */
+	PROTO_STATUS,	/* no body, answered by the VMM: OK carries struct proto_status */
+	PROTO_ATTACH,	/* struct proto_attach, parameters; answered by the VMM, see below */
+	PROTO_NETWORK,	/* JSON, see docs/network.md: what the interfaces are given */
+	PROTO_PS,	/* no body; OK carries what ps.h describes */
+	PROTO_STATS,	/* no body; OK carries what stats.h describes */
+	PROTO_FREEZE, /* struct proto_freeze; OK once all of the container has stopped or goes on */
+	PROTO_UPDATE, /* JSON: {"resources": OCI linux.resources} */
+	PROTO_HOLDERS, /* no body, answered by the VMM: OK carries uint32_t pids on the host */
+	PROTO_EVENTS,  /* no body, answered by the VMM: from now on OOM events come here */
+	PROTO_REQUEST_LAST = PROTO_EVENTS,
 
 	/* Replies. */
 	PROTO_OK = 32,
@@ -75,6 +86,7 @@ enum proto_type {
 
 	/* Events, agent -> VMM, id 0. */
 	PROTO_EXITED = 48, /* struct proto_exited: sent once all output of the process has left */
+	PROTO_OOM,	   /* struct proto_oom: the guest's kernel has killed for want of memory */
 };
 
 struct proto_header {
@@ -139,6 +151,19 @@ struct proto_resumed {
 	uint8_t entropy[PROTO_ENTROPY_LEN];
 } __attribute__((packed));
 
+struct proto_exec {
+	uint32_t process; /* chosen by the VMM, 0 from the runtime */
+	uint32_t holder;  /* pid on the host of who stands for it; the agent is told 0 */
+} __attribute__((packed));
+
+struct proto_freeze {
+	uint32_t frozen; /* 0 or 1 */
+} __attribute__((packed));
+
+struct proto_oom {
+	uint64_t kills; /* so far */
+} __attribute__((packed));
+
 #define PROTO_SIGNAL_ALL 1u /* to every process of the container */
 
 struct proto_signal {
@@ -167,6 +192,7 @@ enum proto_state {
 	PROTO_STATE_CREATED,
 	PROTO_STATE_RUNNING,
 	PROTO_STATE_STOPPED, /* the workload has ended, its output may still be draining */
+	PROTO_STATE_PAUSED,  /* created or running, and frozen */
 };
 
 /* What became of the template that the VMM was given. */
@@ -188,6 +214,7 @@ struct proto_status {
 	uint64_t started_ns;
 	uint32_t template_use; /* enum proto_template_use */
 	uint32_t reserved;
+	uint64_t oom_kills;
 } __attribute__((packed));
 
 /* Wire order. Structs above hold host order in memory and are converted by the codec. */
@@ -276,10 +303,22 @@ int proto_decode_hello(const struct proto_frame *frame, struct proto_hello *out)
 int proto_decode_time(const struct proto_frame *frame, struct proto_time *out);
 int proto_decode_resumed(const struct proto_frame *frame, struct proto_resumed *out);
 int proto_decode_process(const struct proto_frame *frame, struct proto_process *out);
+int proto_decode_freeze(const struct proto_frame *frame, struct proto_freeze *out);
+int proto_decode_oom(const struct proto_frame *frame, struct proto_oom *out);
+
+/* The JSON that follows is what *json and *json_len get: bytes inside the frame. */
+int proto_decode_exec(const struct proto_frame *frame, struct proto_exec *out, const char **json,
+		      size_t *json_len);
 int proto_decode_signal(const struct proto_frame *frame, struct proto_signal *out);
 int proto_decode_resize(const struct proto_frame *frame, struct proto_resize *out);
 int proto_decode_exited(const struct proto_frame *frame, struct proto_exited *out);
 int proto_decode_status(const struct proto_frame *frame, struct proto_status *out);
 int proto_decode_error(const struct proto_frame *frame, int *code, char *text, size_t text_size);
+
+/*
+ * Copies len bytes of hostile text to out, which has room for one more: a terminator. Every byte
+ * that is not to be shown becomes a question mark.
+ */
+void proto_text_clean(char *out, const uint8_t *text, size_t len);
 
 #endif

@@ -1,5 +1,6 @@
 /* run: create, start, stand for the workload until it ends, end as it did. */
 #include "runtime/container.h"
+#include "runtime/signals.h"
 #include "runtime/teardown.h"
 #include "runtime/vm_hold.h"
 
@@ -7,13 +8,10 @@
 #include "common/log.h"
 
 #include <endian.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -68,20 +66,6 @@ struct watch {
 	uint32_t wait_id;
 	int process_fd, signal_fd;
 };
-
-/*
- * All that can be caught, except the ones about this process itself: its child, its own faults, and
- * its being in the background of its terminal.
- */
-static void forwarded_signals(sigset_t *set)
-{
-	static const int own[] = {SIGCHLD, SIGSEGV, SIGBUS,  SIGILL, SIGFPE,
-				  SIGTRAP, SIGSYS,  SIGTTIN, SIGTTOU};
-
-	sigfillset(set);
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		sigdelset(set, own[i]);
-}
 
 static void send_size(struct watch *watch)
 {
@@ -154,33 +138,6 @@ static void watch_container(struct watch *watch)
 		drain_messages(watch);
 }
 
-/* The other ends of stdin and stdout must see the workload's closing, not ours. */
-static void leave_streams(void)
-{
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	dup2(fd, STDIN_FILENO);
-	dup2(fd, STDOUT_FILENO);
-	if (fd > STDERR_FILENO)
-		close(fd);
-}
-
-static void __attribute__((noreturn)) end_by_signal(int number)
-{
-	struct rlimit none = {0, 0};
-	sigset_t set;
-
-	setrlimit(RLIMIT_CORE, &none);
-	signal(number, SIG_DFL);
-	sigemptyset(&set);
-	sigaddset(&set, number);
-	kill(getpid(), number);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	_exit(128 + number);
-}
-
 static int post_wait(struct watch *watch)
 {
 	struct proto_process body = {.process = htole32(PROTO_PROCESS_INIT)};
@@ -218,11 +175,9 @@ static int run_foreground(struct container *container, const struct globals *glo
 			  const struct arguments *a, struct error *err)
 {
 	struct watch watch = {.container = container, .console = container->console};
-	sigset_t set;
 	int ret, status;
 
-	forwarded_signals(&set);
-	watch.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	watch.signal_fd = signals_open();
 	watch.process_fd = state_open_process(&container->state);
 	ret = start(container, globals, a, err);
 	if (ret < 0) {
@@ -242,7 +197,7 @@ static int run_foreground(struct container *container, const struct globals *glo
 	if (!a->keep && state_lock(&container->state, NULL) == 0)
 		teardown(&container->state, NULL);
 	if (WIFSIGNALED(status))
-		end_by_signal(WTERMSIG(status));
+		end_as(status);
 	return WEXITSTATUS(status);
 }
 
@@ -271,7 +226,7 @@ int cmd_run(struct globals *globals, int argc, char **argv, struct error *err)
 	a.create.stays = a.detach || a.keep;
 	if (!a.detach) {
 		/* From the beginning: what comes while the VM boots reaches the workload. */
-		forwarded_signals(&set);
+		signals_to_forward(&set);
 		sigprocmask(SIG_BLOCK, &set, NULL);
 		container.console = &console;
 	}

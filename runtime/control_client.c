@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 
 #include <endian.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,6 +70,11 @@ int control_post(struct control *control, enum proto_type type, const void *body
 	return post(control, type, body, body_len, NULL, id, err);
 }
 
+static int poll_timeout(uint64_t ns)
+{
+	return ns / 1000000u < INT_MAX ? (int)(ns / 1000000u) + 1 : -1;
+}
+
 /* Waits for bytes. Returns 0, -ETIMEDOUT or -EINTR. */
 static int wait_readable(const struct control *control, uint64_t end_ns)
 {
@@ -81,7 +87,7 @@ static int wait_readable(const struct control *control, uint64_t end_ns)
 
 		if (now >= end_ns)
 			return -ETIMEDOUT;
-		ret = poll(fds, 2, (int)((end_ns - now) / 1000000u) + 1);
+		ret = poll(fds, 2, poll_timeout(end_ns - now));
 		if (ret < 0 && errno != EINTR)
 			return -errno;
 		if (ret > 0 && fds[1].revents)
@@ -137,7 +143,8 @@ int control_request_fds(struct control *control, enum proto_type type, const voi
 			size_t body_len, const struct control_fds *fds, int timeout_ms,
 			struct proto_frame *reply, struct error *err)
 {
-	uint64_t end_ns = monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
+	uint64_t end_ns = timeout_ms < 0 ? UINT64_MAX
+					 : monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
 	struct proto_frame frame;
 	uint32_t id;
 	int ret;

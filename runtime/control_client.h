@@ -28,8 +28,8 @@ void control_adopt(struct control *control, int fd);
 void control_close(struct control *control);
 
 /*
- * Sends a request and waits for its answer, at most timeout_ms. Returns 0 with *reply (may be NULL)
- * filled in, or a negative errno; the text of an ERROR becomes err's message.
+ * Sends a request and waits for its answer, at most timeout_ms (-1: for ever). Returns 0 with
+ * *reply (may be NULL) filled in, or a negative errno; the text of an ERROR becomes err's message.
  */
 int control_request(struct control *control, enum proto_type type, const void *body,
 		    size_t body_len, int timeout_ms, struct proto_frame *reply, struct error *err);

@@ -20,10 +20,24 @@ static const struct {
 	const char *name;
 	command_fn *run;
 } commands[] = {
-	{"check", cmd_check},	    {"create", cmd_create},	{"delete", cmd_delete},
-	{"features", cmd_features}, {"kill", cmd_kill},		{"list", cmd_list},
-	{"run", cmd_run},	    {"spec", cmd_spec},		{"start", cmd_start},
-	{"state", cmd_state},	    {"template", cmd_template},
+	{"check", cmd_check},
+	{"compare", cmd_compare},
+	{"create", cmd_create},
+	{"delete", cmd_delete},
+	{"events", cmd_events},
+	{"exec", cmd_exec},
+	{"features", cmd_features},
+	{"kill", cmd_kill},
+	{"list", cmd_list},
+	{"pause", cmd_pause},
+	{"ps", cmd_ps},
+	{"resume", cmd_resume},
+	{"run", cmd_run},
+	{"spec", cmd_spec},
+	{"start", cmd_start},
+	{"state", cmd_state},
+	{"template", cmd_template},
+	{"update", cmd_update},
 };
 
 enum {
@@ -60,6 +74,12 @@ static const struct command_line command_line = {
 		"  create ID         make a container from a bundle, and its VM\n"
 		"  start ID          start the workload of a created container\n"
 		"  run ID            create, start, wait and delete\n"
+		"  exec ID COMMAND   run one more process in a container\n"
+		"  ps ID             list the processes of a container\n"
+		"  pause ID          stop all processes of a container\n"
+		"  resume ID         let them go on\n"
+		"  update ID         change the limits of a container\n"
+		"  events ID         print statistics and events of a container\n"
 		"  state ID          print the state as JSON\n"
 		"  kill ID [SIGNAL]  send a signal to the workload\n"
 		"  delete ID         remove a stopped container\n"
@@ -67,6 +87,7 @@ static const struct command_line command_line = {
 		"  spec              write a config.json to begin with\n"
 		"  features          print what is supported, as JSON\n"
 		"  template VERB     list, wait for or clear the saved VMs that others start from\n"
+		"  compare BUNDLE    run a bundle in a VM and in namespaces, and show the difference\n"
 		"  check             say whether this machine can run containers",
 	.in_order = true,
 };

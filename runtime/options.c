@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPTIONS_MAX 24
+#define OPTIONS_MAX 40
 #define KEY_HELP    'h'
 
 static const struct option_spec help_option[] = {{KEY_HELP, "help", NULL, "Print this help"}, {0}};

@@ -419,6 +419,44 @@ static int check_apparmor(json_t *config, struct error *err)
 			 profile);
 }
 
+/* The rules below a path alone, for a document in which it is. */
+static int check_part(json_t *config, const char *path, struct error *err)
+{
+	int ret = config ? 0 : error_set(err, ENOMEM, "%s", path);
+
+	for (size_t i = 0; ret == 0 && i < sizeof(rules) / sizeof(rules[0]); i++) {
+		char field[FIELD_MAX + 128];
+
+		if (!strncmp(rules[i].path, path, strlen(path)))
+			ret = check_rule(config, rules[i].path, &rules[i], field, 0, err);
+	}
+	return ret;
+}
+
+int spec_check_process(json_t *process, struct error *err)
+{
+	json_t *config = json_pack("{s:O}", "process", process);
+	int ret = check_part(config, "process", err);
+
+	if (ret == 0)
+		ret = check_process(config, err);
+	if (ret == 0)
+		ret = check_apparmor(config, err);
+	if (ret == 0)
+		ret = spec_fields_check(config, err);
+	json_decref(config);
+	return ret;
+}
+
+int spec_check_resources(json_t *resources, struct error *err)
+{
+	json_t *config = json_pack("{s:{s:O}}", "linux", "resources", resources);
+	int ret = check_part(config, "linux.resources", err);
+
+	json_decref(config);
+	return ret;
+}
+
 int spec_check(json_t *config, struct error *err)
 {
 	static int (*const checks[])(json_t *, struct error *) = {

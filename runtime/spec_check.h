@@ -13,6 +13,12 @@
  */
 int spec_check(json_t *config, struct error *err);
 
+/* The same for linux.resources alone, as update has it. */
+int spec_check_resources(json_t *resources, struct error *err);
+
+/* The same for a process alone, as exec has it. */
+int spec_check_process(json_t *process, struct error *err);
+
 /* Whether a field, written as "mounts[].options", is one whose type is checked. */
 bool spec_check_knows(const char *pattern);
 

@@ -341,6 +341,8 @@ static const char *phase_name(uint32_t phase)
 		return "created";
 	case PROTO_STATE_RUNNING:
 		return "running";
+	case PROTO_STATE_PAUSED:
+		return "paused";
 	default:
 		return "stopped";
 	}
@@ -380,12 +382,21 @@ const char *state_status(struct state *state)
 		ret = control_status(&control, &status, STATUS_LIMIT, NULL);
 	control_close(&control);
 	if (ret == 0)
+		state->oom_kills = status.oom_kills;
+	if (ret == 0)
 		return phase_name(status.state);
 	close_fd(&fd);
 	fd = state_open_process(state);
 	phase = json_string_value(json_object_get(state->doc, "phase"));
 	/* Alive but mute: what was last known is the best answer. */
 	return fd >= 0 && phase ? phase : "stopped";
+}
+
+const char *state_bundle(const struct state *state)
+{
+	const char *bundle = json_string_value(json_object_get(state->doc, "bundle"));
+
+	return bundle ? bundle : "";
 }
 
 json_t *state_describe(struct state *state)
@@ -403,6 +414,8 @@ json_t *state_describe(struct state *state)
 	json_object_set_new(out, "id", json_string(state->id));
 	json_object_set_new(out, "pid", json_integer(strcmp(status, "stopped") ? state->pid : 0));
 	json_object_set_new(out, "status", json_string(status));
+	if (state->oom_kills)
+		json_object_set_new(out, "oom", json_true());
 	for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++) {
 		json_t *value = json_object_get(state->doc, copied[i]);
 

@@ -21,6 +21,7 @@ struct state {
 	int dir_fd;
 	pid_t pid;	     /* the VMM; 0 while there is none */
 	uint64_t start_time; /* field 22 of its /proc/PID/stat, so that a reused pid is noticed */
+	uint64_t oom_kills;  /* what state_status has learnt of them */
 	json_t *doc;	     /* state.json */
 };
 
@@ -78,8 +79,12 @@ int state_wait_process(const struct state *state, int timeout_ms);
 /* SIGKILL to the VMM, and waits for its end. */
 int state_kill_process(const struct state *state, struct error *err);
 
-/* "creating", "created", "running" or "stopped": asks the VMM, but waits no more than 2 s. */
+/* "creating", "created", "running", "paused" or "stopped": asks the VMM, but waits no more than 2
+ * s. */
 const char *state_status(struct state *state);
+
+/* The bundle's folder; never NULL. */
+const char *state_bundle(const struct state *state);
 
 /* What `state` and `list` print. The caller's to json_decref. */
 json_t *state_describe(struct state *state);

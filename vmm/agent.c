@@ -88,6 +88,7 @@ static void agent_frame(struct peer *peer, const struct proto_frame *frame)
 {
 	struct agent *agent = agent_of(peer);
 	struct proto_exited exited;
+	struct proto_oom oom;
 
 	if (!agent->ready) {
 		handle_hello(agent, frame);
@@ -101,6 +102,12 @@ static void agent_frame(struct peer *peer, const struct proto_frame *frame)
 	case PROTO_EXITED:
 		if (frame->id == 0 && proto_decode_exited(frame, &exited) == 0) {
 			agent->events->exited(agent->ctx, &exited);
+			return;
+		}
+		break;
+	case PROTO_OOM:
+		if (frame->id == 0 && proto_decode_oom(frame, &oom) == 0) {
+			agent->events->oom(agent->ctx, &oom);
 			return;
 		}
 		break;

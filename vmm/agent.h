@@ -15,7 +15,7 @@
 struct agent_request {
 	uint32_t id; /* on the link, 0: unused */
 	enum proto_type type;
-	uint32_t process; /* of a WAIT */
+	uint32_t process; /* of a WAIT or EXEC; of a FREEZE whether it freezes */
 	void *client;
 	uint32_t client_id;
 };
@@ -25,6 +25,7 @@ struct agent_events {
 	void (*reply)(void *ctx, const struct agent_request *request,
 		      const struct proto_frame *frame);
 	void (*exited)(void *ctx, const struct proto_exited *exited);
+	void (*oom)(void *ctx, const struct proto_oom *oom);
 	/* why: one line. Nothing comes afterwards. */
 	void (*lost)(void *ctx, const char *why);
 };

@@ -1,4 +1,4 @@
-#include "vmm/control.h"
+#include "vmm/control_internal.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -13,41 +13,6 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 
-struct client {
-	struct peer peer;
-	struct control *control;
-	bool parent;
-	struct client *next;
-};
-
-struct control {
-	struct control_config config;
-	struct agent agent;
-	struct loop_watch listen_watch;
-	int listen_fd;
-	struct client *clients;
-	unsigned int client_count;
-	enum proto_state state;
-	uint32_t exit_status;
-	uint64_t agent_ready_ns;
-	uint64_t created_ns;
-	uint64_t started_ns;
-	bool create_seen;
-	bool start_seen;
-	bool resumed; /* the machine goes on from a saved one */
-	bool shutting_down;
-
-	/* control_finish was called; what it said is said to late requests too. */
-	bool finished;
-	int end_code;
-	char *end_text;
-
-	/* CREATE that came before the agent: it waits here. */
-	struct agent_request held;
-	uint8_t *held_body;
-	size_t held_len;
-};
-
 static uint64_t now_ns(void)
 {
 	struct timespec now;
@@ -56,7 +21,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void answer(void *client, uint32_t id, enum proto_type type, const void *body, size_t len)
+void control_answer(void *client, uint32_t id, enum proto_type type, const void *body, size_t len)
 {
 	struct client *to = client;
 
@@ -64,7 +29,7 @@ static void answer(void *client, uint32_t id, enum proto_type type, const void *
 		peer_close(&to->peer, -ENOBUFS);
 }
 
-static void answer_error(void *client, uint32_t id, int code, const char *text)
+void control_answer_error(void *client, uint32_t id, int code, const char *text)
 {
 	struct client *to = client;
 
@@ -80,9 +45,9 @@ static void relay(struct control *control, const struct agent_request *request, 
 	int ret = agent_ask(&control->agent, request, body, len);
 
 	if (ret < 0)
-		answer_error(request->client, request->client_id, -ret,
-			     ret == -ENOTCONN ? "the guest's agent is not there"
-					      : "the guest's agent has too much to do");
+		control_answer_error(request->client, request->client_id, -ret,
+				     ret == -ENOTCONN ? "the guest's agent is not there"
+						      : "the guest's agent has too much to do");
 }
 
 static void hold_create(struct control *control, const struct agent_request *request,
@@ -90,7 +55,7 @@ static void hold_create(struct control *control, const struct agent_request *req
 {
 	control->held_body = malloc(frame->body_len ? frame->body_len : 1);
 	if (!control->held_body) {
-		answer_error(request->client, request->client_id, ENOMEM, "out of memory");
+		control_answer_error(request->client, request->client_id, ENOMEM, "out of memory");
 		return;
 	}
 	memcpy(control->held_body, frame->body, frame->body_len);
@@ -103,8 +68,8 @@ static void request_create(struct control *control, const struct agent_request *
 			   const struct proto_frame *frame)
 {
 	if (control->create_seen) {
-		answer_error(request->client, request->client_id, EEXIST,
-			     "the container was created already");
+		control_answer_error(request->client, request->client_id, EEXIST,
+				     "the container was created already");
 		return;
 	}
 	control->create_seen = true;
@@ -114,18 +79,25 @@ static void request_create(struct control *control, const struct agent_request *
 		hold_create(control, request, frame);
 }
 
+static enum proto_state reported_state(const struct control *control)
+{
+	return control->paused && control->state != PROTO_STATE_STOPPED ? PROTO_STATE_PAUSED
+									: control->state;
+}
+
 static void request_status(struct control *control, const struct agent_request *request)
 {
 	struct proto_status status = {
-		.state = control->state,
+		.state = reported_state(control),
 		.exit_status = control->exit_status,
 		.agent_ready_ns = control->agent_ready_ns,
 		.created_ns = control->created_ns,
 		.started_ns = control->started_ns,
+		.oom_kills = control->oom_kills,
 	};
 
 	control->config.events->marks(control->config.ctx, &status);
-	answer(request->client, request->client_id, PROTO_OK, &status, sizeof(status));
+	control_answer(request->client, request->client_id, PROTO_OK, &status, sizeof(status));
 }
 
 static void request_attach(struct control *control, const struct agent_request *request,
@@ -143,9 +115,9 @@ static void request_attach(struct control *control, const struct agent_request *
 		ret = control->config.events->attach(control->config.ctx, &what, parameters, len,
 						     frame, &err);
 	if (ret < 0)
-		answer_error(request->client, request->client_id, -ret, err.message);
+		control_answer_error(request->client, request->client_id, -ret, err.message);
 	else
-		answer(request->client, request->client_id, PROTO_OK, NULL, 0);
+		control_answer(request->client, request->client_id, PROTO_OK, NULL, 0);
 }
 
 static void request_shutdown(struct control *control, const struct agent_request *request)
@@ -155,7 +127,7 @@ static void request_shutdown(struct control *control, const struct agent_request
 		relay(control, request, NULL, 0);
 		return;
 	}
-	answer(request->client, request->client_id, PROTO_OK, NULL, 0);
+	control_answer(request->client, request->client_id, PROTO_OK, NULL, 0);
 	control->config.events->shutdown(control->config.ctx);
 }
 
@@ -194,16 +166,25 @@ static void relay_start(struct control *control, const struct agent_request *req
 	relay(control, request, &body, sizeof(body));
 }
 
+static void request_events(const struct agent_request *request)
+{
+	struct client *client = request->client;
+
+	client->wants_events = true;
+	control_answer(client, request->client_id, PROTO_OK, NULL, 0);
+}
+
 static void request_other(struct control *control, struct agent_request *request,
 			  const struct proto_frame *frame)
 {
 	struct proto_process process;
+	struct proto_freeze freeze;
 	const char *why;
 	int code;
 
 	why = refusal(control, frame->type, &code);
 	if (why) {
-		answer_error(request->client, request->client_id, code, why);
+		control_answer_error(request->client, request->client_id, code, why);
 		return;
 	}
 	if (frame->type == PROTO_START) {
@@ -215,6 +196,12 @@ static void request_other(struct control *control, struct agent_request *request
 	}
 	if (frame->type == PROTO_WAIT && proto_decode_process(frame, &process) == 0)
 		request->process = process.process;
+	if (frame->type == PROTO_FREEZE && proto_decode_freeze(frame, &freeze) == 0)
+		request->process = freeze.frozen;
+	if (frame->type == PROTO_EXEC) {
+		control_exec_request(control, request, frame);
+		return;
+	}
 	relay(control, request, frame->body, frame->body_len);
 }
 
@@ -234,8 +221,9 @@ static void client_frame(struct peer *peer, const struct proto_frame *frame)
 	}
 	if (control->finished && frame->type != PROTO_STATUS) {
 		control->create_seen |= frame->type == PROTO_CREATE;
-		answer_error(client, frame->id, control->end_code,
-			     control->end_text ? control->end_text : "the container has stopped");
+		control_answer_error(client, frame->id, control->end_code,
+				     control->end_text ? control->end_text
+						       : "the container has stopped");
 		return;
 	}
 	switch (frame->type) {
@@ -257,7 +245,17 @@ static void client_frame(struct peer *peer, const struct proto_frame *frame)
 	case PROTO_WAIT:
 	case PROTO_RESIZE:
 	case PROTO_NETWORK:
+	case PROTO_PS:
+	case PROTO_STATS:
+	case PROTO_FREEZE:
+	case PROTO_UPDATE:
 		request_other(control, &request, frame);
+		return;
+	case PROTO_HOLDERS:
+		control_holders_request(control, &request);
+		return;
+	case PROTO_EVENTS:
+		request_events(&request);
 		return;
 	default:
 		peer_close(peer, -EPROTO);
@@ -281,6 +279,7 @@ static void client_gone(struct peer *peer, int reason)
 	*at = client->next;
 	control->client_count--;
 	agent_forget(&control->agent, client);
+	control_exec_kill_of(control, client);
 	if (control->held.client == client)
 		control->held.client = NULL;
 	peer_destroy(peer);
@@ -373,11 +372,16 @@ static void agent_replied(void *ctx, const struct agent_request *request,
 	} else if (ok && request->type == PROTO_START && control->state == PROTO_STATE_CREATED) {
 		control->state = PROTO_STATE_RUNNING;
 		control->started_ns = now_ns();
+	} else if (ok && request->type == PROTO_FREEZE) {
+		control->paused = request->process;
 	}
-	if (ok)
-		answer(request->client, request->client_id, PROTO_OK, frame->body, frame->body_len);
-	else
-		answer_error(request->client, request->client_id, code ? code : EIO, text);
+	if (request->type == PROTO_EXEC)
+		control_exec_answered(control, request, ok);
+	else if (ok)
+		control_answer(request->client, request->client_id, PROTO_OK, frame->body,
+			       frame->body_len);
+	if (!ok)
+		control_answer_error(request->client, request->client_id, code ? code : EIO, text);
 	if (!ok && (request->type == PROTO_CREATE || request->type == PROTO_START))
 		control->config.events->failed(control->config.ctx, true, text);
 }
@@ -386,11 +390,30 @@ static void agent_reported_exit(void *ctx, const struct proto_exited *exited)
 {
 	struct control *control = ctx;
 
-	if (exited->process != PROTO_PROCESS_INIT || control->state == PROTO_STATE_STOPPED)
+	if (exited->process != PROTO_PROCESS_INIT) {
+		exec_exited(&control->execs, exited->process, exited->status);
+		return;
+	}
+	if (control->state == PROTO_STATE_STOPPED)
 		return;
 	control->state = PROTO_STATE_STOPPED;
 	control->exit_status = exited->status;
 	control->config.events->workload_ended(control->config.ctx, exited->status);
+}
+
+static void agent_reported_oom(void *ctx, const struct proto_oom *oom)
+{
+	struct control *control = ctx;
+	struct proto_oom body = {.kills = htole64(oom->kills)};
+
+	if (oom->kills <= control->oom_kills)
+		return;
+	control->oom_kills = oom->kills;
+	for (struct client *client = control->clients, *next; client; client = next) {
+		next = client->next;
+		if (client->wants_events)
+			control_answer(client, 0, PROTO_OOM, &body, sizeof(body));
+	}
 }
 
 static void agent_was_lost(void *ctx, const char *why)
@@ -404,6 +427,7 @@ static const struct agent_events agent_events = {
 	.hello = agent_said_hello,
 	.reply = agent_replied,
 	.exited = agent_reported_exit,
+	.oom = agent_reported_oom,
 	.lost = agent_was_lost,
 };
 
@@ -420,6 +444,7 @@ int control_create(struct control **out, const struct control_config *config, st
 	control->state = PROTO_STATE_CREATING;
 	control->listen_fd = config->listen_fd;
 	agent_init(&control->agent, config->loop, &agent_events, control);
+	control_exec_init(control);
 	if (config->listen_fd >= 0) {
 		fcntl(config->listen_fd, F_SETFL, fcntl(config->listen_fd, F_GETFL) | O_NONBLOCK);
 		ret = loop_add(config->loop, &control->listen_watch, config->listen_fd, EPOLLIN,
@@ -447,6 +472,7 @@ void control_destroy(struct control *control)
 		free(client);
 	}
 	agent_destroy(&control->agent);
+	exec_table_destroy(&control->execs);
 	loop_del(control->config.loop, &control->listen_watch);
 	close_fd(&control->listen_fd);
 	free(control->held_body);
@@ -495,6 +521,11 @@ int control_signal(struct control *control, int sig)
 
 	if (control->state != PROTO_STATE_CREATED && control->state != PROTO_STATE_RUNNING)
 		return -ESRCH;
+	/* A change of a terminal's size comes to us, whose controlling terminal it is. */
+	if (sig == SIGWINCH && control->config.stdio->terminal_fd >= 0) {
+		control_tell_size(control, PROTO_PROCESS_INIT);
+		return 0;
+	}
 	return agent_ask(&control->agent, &request, &body, sizeof(body));
 }
 
@@ -509,12 +540,12 @@ static void finish_request(const struct control *control, const struct agent_req
 	struct proto_exited exited = {.process = request->process};
 
 	if (!exit_status || request->type != PROTO_WAIT) {
-		answer_error(request->client, request->client_id, control->end_code, text);
+		control_answer_error(request->client, request->client_id, control->end_code, text);
 		return;
 	}
 	/* With the container's init every other process was killed. */
 	exited.status = request->process == PROTO_PROCESS_INIT ? *exit_status : SIGKILL;
-	answer(request->client, request->client_id, PROTO_OK, &exited, sizeof(exited));
+	control_answer(request->client, request->client_id, PROTO_OK, &exited, sizeof(exited));
 }
 
 void control_finish(struct control *control, const uint32_t *exit_status, int code,
@@ -534,6 +565,8 @@ void control_finish(struct control *control, const uint32_t *exit_status, int co
 	}
 	while (agent_take_request(&control->agent, &request))
 		finish_request(control, &request, exit_status, text);
+	/* With the container's init every other process was killed. */
+	exec_end_all(&control->execs, SIGKILL);
 }
 
 bool control_has_parent(const struct control *control)

@@ -6,6 +6,7 @@
 #define VMM_CONTROL_H
 
 #include "vmm/agent.h"
+#include "vmm/stdio.h"
 
 #define CONTROL_CLIENTS_MAX 64
 
@@ -36,6 +37,7 @@ struct control_config {
 	struct loop *loop;
 	int listen_fd; /* -1: none; taken over, as parent_fd */
 	int parent_fd;
+	struct stdio *stdio; /* of process 0, not owned */
 	const struct control_events *events;
 	void *ctx;
 };
@@ -54,6 +56,11 @@ int control_resume(struct control *control);
 
 /* The machine is made anew: the agent will connect again. */
 void control_reset(struct control *control);
+
+/* The guest's connections to the ports of streams, as the vsock device tells of them. */
+int control_stdio_connect(struct control *control, uint32_t port, struct vsock_endpoint *endpoint);
+void control_stdio_closed(struct control *control, uint32_t port);
+void control_stdio_buffered(struct control *control, uint32_t port, bool buffered);
 
 enum proto_state control_state(const struct control *control);
 

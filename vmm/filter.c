@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -111,4 +112,10 @@ void filter_enter(enum filter_kind kind)
 		  "CONFIG_SECCOMP_FILTER is needed",
 		  thread_kind, strerror(errno));
 	abort();
+}
+
+void filter_print_calls(void)
+{
+	for (size_t i = 0; i < sizeof(filter_calls) / sizeof(filter_calls[0]); i++)
+		puts(filter_calls[i]);
 }

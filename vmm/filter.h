@@ -18,4 +18,7 @@ int filter_prepare(struct error *err);
  */
 void filter_enter(enum filter_kind kind);
 
+/* Prints the names of the system calls that some thread can make, one a line. */
+void filter_print_calls(void);
+
 #endif

@@ -250,6 +250,7 @@ static int plug_vsock(struct machine *machine, struct error *err)
 		.guest_cid = VSOCK_GUEST_CID,
 		.connect = machine->config.connect,
 		.closed = machine->config.closed,
+		.buffered = machine->config.buffered,
 		.ctx = machine->config.ctx,
 		.listen_fd = listen_fd,
 		.loop = machine->config.loop,

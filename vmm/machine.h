@@ -24,6 +24,7 @@ struct machine_config {
 	struct loop *loop;		   /* devices without a thread of their own run here */
 	vsock_connect_fn *connect;	   /* on the loop */
 	vsock_closed_fn *closed;	   /* on the loop */
+	vsock_buffered_fn *buffered;	   /* on the loop */
 	machine_ended_fn *ended;
 	void *ctx;
 };

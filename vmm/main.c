@@ -10,6 +10,7 @@
 
 #include "common/log.h"
 #include "vmm/exit.h"
+#include "vmm/filter.h"
 #include "vmm/jail.h"
 #include "vmm/options.h"
 #include "vmm/probe.h"
@@ -60,6 +61,10 @@ int main(int argc, char **argv)
 	options_parse(&options, argc, argv);
 	if (options.probe)
 		return probe();
+	if (options.list_calls) {
+		filter_print_calls();
+		return fflush(stdout) == EOF;
+	}
 	block_signals();
 	if (jail_close_others(options.fds, options.fd_count, &err) < 0) {
 		fprintf(stderr, "bulkhead-vmm: %s\n", err.message);

@@ -30,6 +30,7 @@ enum option_key {
 	KEY_TEMPLATE,
 	KEY_SAVE_TEMPLATE,
 	KEY_PROBE,
+	KEY_SYSCALLS,
 };
 
 static const struct argp_option option_list[] = {
@@ -60,6 +61,7 @@ static const struct argp_option option_list[] = {
 	 "Starts from this saved machine, if it fits; else boots", 0},
 	{"save-template", KEY_SAVE_TEMPLATE, "state=N,memory=N", 0,
 	 "Boots, saves the machine when its agent waits for work, and ends", 0},
+	{"syscalls", KEY_SYSCALLS, NULL, 0, "Only print the system calls that the filters know", 0},
 	{"probe", KEY_PROBE, NULL, 0, "Only find out whether KVM here can run a guest kernel", 0},
 	{0},
 };
@@ -176,7 +178,7 @@ static void check_required(struct argp_state *state, const struct vmm_options *o
 {
 	const char *missing = NULL;
 
-	if (options->probe)
+	if (options->probe || options->list_calls)
 		return;
 	if (!options->id)
 		missing = "--id";
@@ -261,6 +263,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_PROBE:
 		options->probe = true;
+		return 0;
+	case KEY_SYSCALLS:
+		options->list_calls = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_failure(state, 2, 0, "unexpected argument \"%s\"", arg);

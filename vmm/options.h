@@ -45,6 +45,7 @@ struct vmm_options {
 	bool log_json;
 	bool debug;
 	bool probe;
+	bool list_calls; /* only print what the filters let through */
 	unsigned long agent_timeout_ms;
 	struct vmm_template load; /* start from it, if it fits; else boot */
 	struct vmm_template save; /* boot, save once the agent waits for work, and end */

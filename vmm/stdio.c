@@ -1,6 +1,7 @@
 #include "vmm/stdio.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -20,7 +21,7 @@ static int replace_by_null(int fd)
 
 int stdio_take(struct stdio *stdio, const int fds[PROTO_STREAMS], struct error *err)
 {
-	*stdio = (struct stdio){.fds = {-1, -1, -1}};
+	*stdio = (struct stdio)STDIO_INIT;
 	for (int i = 0; i < PROTO_STREAMS; i++) {
 		stdio->fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 		if (stdio->fds[i] < 0)
@@ -40,35 +41,86 @@ int stdio_take(struct stdio *stdio, const int fds[PROTO_STREAMS], struct error *
 	return 0;
 }
 
+void stdio_adopt(struct stdio *stdio, uint32_t process, const int *fds, unsigned int count)
+{
+	*stdio = (struct stdio)STDIO_INIT;
+	stdio->process = process;
+	for (unsigned int i = 0; i < count && i < PROTO_STREAMS; i++)
+		stdio->fds[i] = fds[i];
+}
+
 void stdio_destroy(struct stdio *stdio)
 {
 	for (int i = 0; i < PROTO_STREAMS; i++)
 		close_fd(&stdio->fds[i]);
+	close_fd(&stdio->terminal_fd);
 }
 
 int stdio_connect(struct stdio *stdio, uint32_t port, struct vsock_endpoint *endpoint)
 {
-	uint32_t stream = port - proto_stdio_port(PROTO_PROCESS_INIT, PROTO_STDIN);
+	uint32_t stream = port - proto_stdio_port(stdio->process, PROTO_STDIN);
 	int fd;
 
 	if (stream >= PROTO_STREAMS)
 		return -ENOENT;
-	if (stdio->states[stream] != STDIO_WAITING)
+	if (stdio->states[stream] != STDIO_WAITING || stdio->fds[stream] < 0)
 		return -ECONNREFUSED;
 	stdio->states[stream] = STDIO_OPEN;
 	fd = take_fd(&stdio->fds[stream]);
 	endpoint->in_fd = stream == PROTO_STDIN ? fd : -1;
 	/* A terminal's one connection carries both directions. */
 	endpoint->out_fd = stream != PROTO_STDIN || isatty(fd) ? fd : -1;
+	if (stream == PROTO_STDIN && endpoint->out_fd >= 0)
+		stdio->terminal_fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	return 0;
 }
 
 void stdio_closed(struct stdio *stdio, uint32_t port)
 {
-	uint32_t stream = port - proto_stdio_port(PROTO_PROCESS_INIT, PROTO_STDIN);
+	uint32_t stream = port - proto_stdio_port(stdio->process, PROTO_STDIN);
+
+	if (stream >= PROTO_STREAMS)
+		return;
+	stdio->states[stream] = STDIO_CLOSED;
+	if (stream == PROTO_STDIN)
+		close_fd(&stdio->terminal_fd);
+}
+
+void stdio_buffered(struct stdio *stdio, uint32_t port, bool buffered)
+{
+	uint32_t stream = port - proto_stdio_port(stdio->process, PROTO_STDIN);
 
 	if (stream < PROTO_STREAMS)
-		stdio->states[stream] = STDIO_CLOSED;
+		stdio->buffered[stream] = buffered;
+}
+
+bool stdio_has_output(const struct stdio *stdio)
+{
+	for (int i = 0; i < PROTO_STREAMS; i++)
+		if (stdio->states[i] == STDIO_OPEN && stdio->buffered[i])
+			return true;
+	return false;
+}
+
+bool stdio_is_open(const struct stdio *stdio)
+{
+	for (int i = 0; i < PROTO_STREAMS; i++)
+		if (stdio->states[i] == STDIO_OPEN)
+			return true;
+	return false;
+}
+
+bool stdio_size(const struct stdio *stdio, struct proto_resize *size)
+{
+	struct winsize window;
+
+	if (stdio->terminal_fd < 0 || ioctl(stdio->terminal_fd, TIOCGWINSZ, &window) < 0 ||
+	    (!window.ws_row && !window.ws_col))
+		return false;
+	size->process = stdio->process;
+	size->rows = window.ws_row;
+	size->columns = window.ws_col;
+	return true;
 }
 
 bool stdio_drained(const struct stdio *stdio)

@@ -195,15 +195,22 @@ static int guest_connects(void *ctx, uint32_t port, struct vsock_endpoint *endpo
 		return sup->options->nic_count && !sup->options->nic_stream[0]
 			       ? resolver_connect(endpoint)
 			       : -ECONNREFUSED;
-	return stdio_connect(sup->stdio, port, endpoint);
+	return control_stdio_connect(sup->control, port, endpoint);
 }
 
 static void guest_closed(void *ctx, uint32_t port)
 {
 	struct supervisor *sup = ctx;
 
-	stdio_closed(sup->stdio, port);
+	control_stdio_closed(sup->control, port);
 	end_when_drained(sup);
+}
+
+static void guest_buffered(void *ctx, uint32_t port, bool buffered)
+{
+	struct supervisor *sup = ctx;
+
+	control_stdio_buffered(sup->control, port, buffered);
 }
 
 /* Judged later, by judge_machine: what the guest said before may still be on its way to us. */
@@ -425,6 +432,7 @@ static int start(struct supervisor *sup, struct error *err)
 		.loop = &sup->loop,
 		.connect = guest_connects,
 		.closed = guest_closed,
+		.buffered = guest_buffered,
 		.ended = machine_ended,
 		.ctx = sup,
 	};
@@ -527,6 +535,7 @@ int supervisor_run(const struct vmm_options *options, struct stdio *stdio, uint6
 		.loop = &sup.loop,
 		.listen_fd = options->control_fd,
 		.parent_fd = options->parent_fd,
+		.stdio = stdio,
 		.events = &control_events,
 		.ctx = &sup,
 	};

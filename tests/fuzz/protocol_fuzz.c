@@ -2,6 +2,7 @@
  * Frames from either side, in odd pieces. The first byte chooses what the sender is: the agent (its
  * frames end in the VMM), or the runtime and the VMM. The second one chooses how the stream is cut.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "protocol/protocol.h"
@@ -28,7 +29,10 @@ static void from_agent(const struct proto_frame *frame)
 	struct proto_hello hello;
 	struct proto_process process;
 	struct proto_exited exited;
+	struct proto_oom oom;
 
+	driver_check(proto_decode_oom(frame, &oom) ==
+		     (frame->body_len == sizeof(oom) ? 0 : -EPROTO));
 	if (proto_decode_hello(frame, &hello) == 0)
 		driver_check(hello.reserved == 0);
 	if (proto_decode_process(frame, &process) == 0)
@@ -45,14 +49,24 @@ static void from_host(const struct proto_frame *frame)
 	struct proto_signal signal;
 	struct proto_resize resize;
 	struct proto_status status;
+	struct proto_freeze freeze;
+	struct proto_exec exec;
+	const char *json;
+	size_t json_len;
 
+	if (proto_decode_freeze(frame, &freeze) == 0)
+		driver_check(freeze.frozen <= 1);
+	if (proto_decode_exec(frame, &exec, &json, &json_len) == 0) {
+		driver_check(exec.process < PROTO_PROCESS_MAX);
+		driver_check((const uint8_t *)json + json_len == frame->body + frame->body_len);
+	}
 	if (proto_decode_signal(frame, &signal) == 0)
 		driver_check(signal.signal >= 1 && signal.signal <= 64);
 	if (proto_decode_resize(frame, &resize) == 0)
 		driver_check(resize.process < PROTO_PROCESS_MAX);
 	if (proto_decode_status(frame, &status) == 0)
 		driver_check(status.state >= PROTO_STATE_CREATING &&
-			     status.state <= PROTO_STATE_STOPPED);
+			     status.state <= PROTO_STATE_PAUSED);
 }
 
 /* Made again from its parts, a frame is what it was: nothing in it is lost or ignored. */

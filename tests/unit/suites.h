@@ -19,6 +19,8 @@
 	SUITE(protocol) \
 	SUITE(settings) \
 	SUITE(spec) \
+	SUITE(reports) \
+	SUITE(exec) \
 	SUITE(base64) \
 	SUITE(blk) \
 	SUITE(net) \

@@ -2,7 +2,7 @@
 # Each file's suite is a function named after the file: loop_test.c has Suite *loop_suite(void).
 
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c) $(wildcard devices/*.c) \
-		 $(wildcard protocol/*.c) \
+		 $(wildcard protocol/*.c) vmm/exec.c vmm/stdio.c \
 		 $(addprefix runtime/,file.c json.c hooks.c settings.c spec_check.c spec_fields.c vm_size.c))
 UNIT_LIBS = $(shell pkg-config --libs check liburing jansson) -lpthread
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g

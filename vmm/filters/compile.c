@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,24 @@ static void print_names(void)
 	printf("};\n");
 }
 
+static bool came_before(size_t rule)
+{
+	for (size_t i = 0; i < rule; i++)
+		if (!strcmp(filter_rules[i].syscall, filter_rules[rule].syscall))
+			return true;
+	return false;
+}
+
+/* Names of the calls that some thread can make, for whoever compares. */
+static void print_calls(void)
+{
+	printf("static const char *const filter_calls[] = {\n");
+	for (size_t i = 0; i < RULE_COUNT; i++)
+		if (!came_before(i))
+			printf("\t\"%s\",\n", filter_rules[i].syscall);
+	printf("};\n");
+}
+
 static void print_conditions(const struct filter_rule *rule)
 {
 	if (!rule->condition_count)
@@ -130,5 +149,6 @@ int main(int argc, char **argv)
 	for (enum filter_kind kind = 0; kind < FILTER_KINDS; kind++)
 		print_program(kind);
 	print_names();
+	print_calls();
 	return EXIT_SUCCESS;
 }

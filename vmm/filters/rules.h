@@ -85,6 +85,9 @@ static const struct filter_rule filter_rules[] = {
 	 .reason = "fstat: what kind of descriptor a stream is"},
 	{MAIN, "fstat", ANY, .reason = "the same", .unseen = "glibc 2.39 and later"},
 	{MAIN, "ioctl", IF(IS(1, TCGETS)), .reason = "isatty: is a stream a terminal"},
+	{MAIN, "fcntl", IF(IS(1, F_DUPFD_CLOEXEC)),
+	 .reason = "a terminal is kept to ask for its size", .unseen = "tests of terminals"},
+	{MAIN, "ioctl", IF(IS(1, TIOCGWINSZ)), .reason = "that size", .unseen = "the same"},
 
 	/* KVM. A vCPU's thread has one call; its registers are for the message when it fails. */
 	{VCPU, "ioctl", IF(IS(1, KVM_RUN)), .reason = "runs the guest"},
