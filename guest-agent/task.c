@@ -375,6 +375,9 @@ static void report(struct task *task)
 	struct proto_exited body = {task->number, (uint32_t)task->status};
 
 	task->state = TASK_REPORTED;
+	/* Who still has the terminal of a process of exec loses it, as when its master closes. */
+	if (task->terminal)
+		channel_close(&task->channels[PROTO_STDIN]);
 	for (int i = 0; i < WAITERS_MAX; i++)
 		if (task->waiters[i])
 			control_reply(task->agent, task->waiters[i], &body, sizeof(body));

@@ -78,9 +78,12 @@ void exec_settle(struct exec_table *table, uint32_t number)
 {
 	struct exec_process *process = exec_find(table, number);
 
-	/* Others may hold its streams for longer; what it wrote itself is waited for. */
+	/*
+	 * Others may hold its streams for longer; what it wrote itself is waited for. A terminal is
+	 * given back first: from then on what is typed is its owner's again.
+	 */
 	if (process && process->state == EXEC_RUNNING && process->ended &&
-	    !stdio_has_output(&process->stdio))
+	    !stdio_has_output(&process->stdio) && process->stdio.terminal_fd < 0)
 		tell(table, number, process->status);
 }
 
