@@ -41,7 +41,7 @@ help:
 	@echo 'make deps        installs the Debian packages that it needs'
 	@echo 'make run         deps, build, and a container in a VM of its own, to look at'
 	@echo 'make test        runs every test that this machine can run'
-	@echo 'make bench       start-up times and sizes beside crun, runc and QEMU; BENCH_RUNS=10'
+	@echo 'make bench       start-up times, sizes and network beside crun, runc and QEMU; BENCH_RUNS=10'
 	@echo 'make fuzz SECONDS=60   each fuzzer for so long'
 	@echo 'make install DESTDIR= PREFIX=/usr/local'
 	@echo 'make sanitize    unit tests and fuzz corpora under ASan and UBSan'
@@ -53,7 +53,7 @@ PACKAGES = build-essential clang clang-format libclang-rt-14-dev flex bison bc l
 	   xz-utils cpio rsync pkg-config linux-source-6.12 libfdt-dev libjansson-dev libseccomp-dev \
 	   libcap-ng-dev libnl-3-dev libnl-route-3-dev liburing-dev check bats jq busybox-static erofs-utils e2fsprogs \
 	   qemu-system-x86 qemu-system-common crun runc mmdebstrap umoci skopeo libsystemd-dev \
-	   podman containerd docker.io
+	   podman containerd docker.io iproute2 iputils-ping iperf3 socat passt
 
 deps:
 	@missing=$$(for p in $(PACKAGES); do \

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <netinet/in.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -52,6 +53,11 @@ static const struct filter_rule filter_rules[] = {
 	{MAIN, "poll", ANY, .reason = "whether a terminal or file takes output now"},
 	{ALL, "futex", ANY, .reason = "locks between threads; the end of a thread"},
 	{MAIN, "timerfd_settime", ANY, .reason = "time limits of agent and output"},
+	{DISK | NET, "timerfd_settime", ANY, .reason = "rates: when it may go on",
+	 .unseen = "tests of rates"},
+	{DISK, "epoll_ctl", ANY, .reason = "the first time that a rate is reached",
+	 .unseen = "the same"},
+	{MAIN, "timerfd_create", ANY, .reason = "rates are set", .unseen = "the same"},
 	{ALL, "clock_gettime", ANY, .reason = "time stamps, where the vDSO cannot tell the time",
 	 .unseen = "where it can"},
 
@@ -73,7 +79,7 @@ static const struct filter_rule filter_rules[] = {
 	{NET, "sendto", ANY, .reason = "the same", .unseen = "the same"},
 	{MAIN, "getrandom", ANY, .reason = "the entropy device"},
 
-	/* Descriptors. None of these calls names a path or an address. */
+	/* Descriptors. None of these calls names a path. */
 	{MAIN, "accept4", ANY, .reason = "control and hybrid vsock clients"},
 	{MAIN, "socketpair", IF(IS(0, AF_UNIX)), .reason = "the agent's connection"},
 	{MAIN, "shutdown", ANY, .reason = "half-closed streams"},
@@ -106,6 +112,11 @@ static const struct filter_rule filter_rules[] = {
 	 .reason = "is a back end a tap or a socket"},
 	{MAIN, "ioctl", IF(IS(1, TUNGETIFF)), .reason = "is it a tap with headers"},
 	{MAIN, "ioctl", IF(IS(1, TUNSETVNETHDRSZ)), .reason = "how long those are"},
+	{MAIN, "socket", IF_BOTH(IS(0, AF_INET), IS(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)),
+	 .reason = "docker's DNS, on the loopback of the container's namespace (vmm/resolver.h)",
+	 .unseen = "tests of networks"},
+	{MAIN, "connect", IF(IS(2, sizeof(struct sockaddr_in))), .reason = "the same",
+	 .unseen = "the same"},
 	{NET, "ioctl", IF(IS(1, TUNSETOFFLOAD)), .reason = "what the driver takes unfinished"},
 	{NET, "ioctl", IF(IS(1, TUNSETQUEUE)), .reason = "which queues the driver serves",
 	 .unseen = "NICs with several queues"},
