@@ -29,6 +29,8 @@ enum {
 	ALL = MAIN | VCPU | DISK | NET,
 };
 
+enum { SOCKADDR_IN_LEN = sizeof(struct sockaddr_in) };
+
 struct filter_rule {
 	unsigned int kinds;
 	const char *syscall;
@@ -115,8 +117,7 @@ static const struct filter_rule filter_rules[] = {
 	{MAIN, "socket", IF_BOTH(IS(0, AF_INET), IS(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)),
 	 .reason = "docker's DNS, on the loopback of the container's namespace (vmm/resolver.h)",
 	 .unseen = "tests of networks"},
-	{MAIN, "connect", IF(IS(2, sizeof(struct sockaddr_in))), .reason = "the same",
-	 .unseen = "the same"},
+	{MAIN, "connect", IF(IS(2, SOCKADDR_IN_LEN)), .reason = "the same", .unseen = "the same"},
 	{NET, "ioctl", IF(IS(1, TUNSETOFFLOAD)), .reason = "what the driver takes unfinished"},
 	{NET, "ioctl", IF(IS(1, TUNSETQUEUE)), .reason = "which queues the driver serves",
 	 .unseen = "NICs with several queues"},
