@@ -105,6 +105,7 @@ static int launch(struct container *container, const struct globals *globals,
 		.size = &container->size,
 		.images = images,
 		.nics = container->slots.nics,
+		.user_net = container->slots.user,
 		.vsock_fd = vsock_fd,
 		.control_fd = control_fd,
 		.tty_fd = tty_fd,
@@ -151,7 +152,8 @@ static int prepare_place(struct container *container, const struct globals *glob
 				   container->size.vcpus, err);
 	if (ret < 0)
 		return ret;
-	json_object_set_new(container->state.doc, "network", network_save(&container->slots));
+	json_object_set_new(container->state.doc, "network",
+			    network_save(&container->slots, &globals->settings));
 	json_object_set_new(container->state.doc, "cgroup",
 			    cgroup_save(&container->placement.cgroup));
 	json_object_set(container->state.doc, "hooks", json_object_get(config, "hooks"));
@@ -346,6 +348,7 @@ static int make(struct container *container, const struct globals *globals,
 		ret = prepare_place(container, globals, err);
 	shape.scratch = images.scratch_fd >= 0;
 	shape.nics = container->slots.nics;
+	shape.user_net = container->slots.user;
 	if (wanted && template_find(&template, &shape, NULL) < 0)
 		wanted = false;
 	if (ret == 0)

@@ -1,4 +1,5 @@
 #include "runtime/network_internal.h"
+#include "runtime/passt.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -67,9 +68,15 @@ int network_plan(struct network_slots *slots, const struct placement *placement,
 		 const struct settings *settings, uint32_t vcpus, struct error *err)
 {
 	unsigned int wanted = settings_number(settings, "nics");
+	const char *net = settings_text(settings, "net");
 	int count = 0;
 
 	*slots = (struct network_slots){.queues = vcpus < QUEUES_MAX ? vcpus : QUEUES_MAX};
+	if (net && strcmp(net, "user") == 0) {
+		slots->user = true;
+		slots->nics = slots->queues = 1;
+		return passt_check_ports(settings_text(settings, "publish"), err);
+	}
 	if (placement->netns_fd < 0 && !placement->new_netns) {
 		log_warn("linux.namespaces has no network: the VM has lo alone, the host's "
 			 "interfaces cannot be shared with it");
@@ -85,9 +92,15 @@ int network_plan(struct network_slots *slots, const struct placement *placement,
 	return 0;
 }
 
-json_t *network_save(const struct network_slots *slots)
+json_t *network_save(const struct network_slots *slots, const struct settings *settings)
 {
-	return json_pack("{s:i, s:i}", "nics", (int)slots->nics, "queues", (int)slots->queues);
+	json_t *saved = json_pack("{s:i, s:i}", "nics", (int)slots->nics, "queues",
+				  (int)slots->queues);
+	const char *publish = settings_text(settings, "publish");
+
+	if (slots->user)
+		json_object_set_new(saved, "user", json_string(publish ? publish : ""));
+	return saved;
 }
 
 static struct network_slots load(const json_t *saved)
@@ -98,11 +111,12 @@ static struct network_slots load(const json_t *saved)
 	return (struct network_slots){
 		.nics = nics > 0 && nics <= NETWORK_NICS_MAX ? (unsigned int)nics : 0,
 		.queues = queues > 0 && queues <= QUEUES_MAX ? (unsigned int)queues : 1,
+		.user = json_object_get(saved, "user") != NULL,
 	};
 }
 
-/* The VMM's namespace, unless it is our own. Returns a descriptor, -1 for that, or an error. */
-static int open_netns(pid_t vmm, struct error *err)
+/* The VMM's namespace in *out, or -1 there when it is our own. */
+static int open_netns(pid_t vmm, int *out, struct error *err)
 {
 	char path[40];
 	cleanup_fd int fd = -1;
@@ -112,7 +126,8 @@ static int open_netns(pid_t vmm, struct error *err)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &theirs) < 0 || stat("/proc/self/ns/net", &ours) < 0)
 		return error_set(err, errno, "open the VMM's network namespace");
-	return theirs.st_ino == ours.st_ino ? -1 : take_fd(&fd);
+	*out = theirs.st_ino == ours.st_ino ? -1 : take_fd(&fd);
+	return 0;
 }
 
 static int join_one(struct control *control, struct nl_sock *sock,
@@ -168,6 +183,25 @@ static int join_all(struct control *control, struct nl_sock *sock,
 	return ret;
 }
 
+/* passt lives where the runtime does: on the host, or in the namespace of a rootless engine. */
+static int join_user(struct control *control, const char *ports, struct error *err)
+{
+	cleanup_fd int fd = passt_start(ports, err);
+	struct control_fds sent = {&fd, 1};
+	json_t *body;
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	ret = control_attach(control, PROTO_ATTACH_NET, 0, NULL, 0, &sent, err);
+	if (ret < 0)
+		return ret;
+	body = passt_describe();
+	ret = body ? tell_guest(control, body, err) : error_set(err, ENOMEM, "passt");
+	json_decref(body);
+	return ret;
+}
+
 int network_join(struct control *control, pid_t vmm, const json_t *saved, struct error *err)
 {
 	struct network_slots slots = load(saved);
@@ -177,11 +211,13 @@ int network_join(struct control *control, pid_t vmm, const json_t *saved, struct
 
 	if (!slots.nics)
 		return 0;
-	netns_fd = open_netns(vmm, err);
-	if (netns_fd == -1)
-		return 0;
-	if (netns_fd < 0)
-		return netns_fd;
+	if (slots.user) {
+		ret = join_user(control, json_string_value(json_object_get(saved, "user")), err);
+		return error_prefix(err, ret, "the container's network");
+	}
+	ret = open_netns(vmm, &netns_fd, err);
+	if (ret < 0 || netns_fd < 0)
+		return ret;
 	ret = enter(&visit, netns_fd, err);
 	if (ret < 0)
 		return ret;

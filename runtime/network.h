@@ -10,6 +10,7 @@
 #include "runtime/settings.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #define NETWORK_NICS_MAX SETTINGS_MAX_NICS
 
@@ -17,6 +18,7 @@
 struct network_slots {
 	unsigned int nics;
 	unsigned int queues; /* of a tap, and at most the pairs of a NIC's queues */
+	bool user;	     /* one NIC, for passt: a stream of frames */
 };
 
 /*
@@ -27,7 +29,8 @@ struct network_slots {
 int network_plan(struct network_slots *slots, const struct placement *placement,
 		 const struct settings *settings, uint32_t vcpus, struct error *err);
 
-json_t *network_save(const struct network_slots *slots);
+/* What network_join needs of it later. */
+json_t *network_save(const struct network_slots *slots, const struct settings *settings);
 
 /*
  * Joins every interface in the namespace of the VMM to a NIC, and has the guest set them up. saved

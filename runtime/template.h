@@ -24,6 +24,7 @@ struct template_shape {
 	unsigned int lowers; /* read-only disks, before the writable one */
 	bool scratch;
 	unsigned int nics; /* without a link */
+	bool user_net;	   /* they are for passt */
 };
 
 #define TEMPLATE_NAME_LEN 16

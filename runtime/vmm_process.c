@@ -137,7 +137,7 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_disk(line, options->images->lower_fd, ",ro,serial=lower0");
 	push_disk(line, options->images->scratch_fd, ",serial=scratch");
 	for (unsigned int i = 0; i < options->nics; i++)
-		push_option(line, "--nic", "tap");
+		push_option(line, "--nic", options->user_net ? "stream" : "tap");
 	if (options->size->agent_timeout_ms)
 		push_number(line, "--agent-timeout", options->size->agent_timeout_ms);
 	push_fd(line, "--vsock-fd", options->vsock_fd);

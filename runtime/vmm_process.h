@@ -36,6 +36,7 @@ struct vmm_options {
 	const struct images *images;
 	struct placement *placement;
 	unsigned int nics;
+	bool user_net; /* they are for passt */
 	int vsock_fd, control_fd, parent_fd;
 	int hold_fd; /* of vm_hold_open; -1: none */
 	int tty_fd;  /* becomes the VMM's controlling terminal and standard streams; -1: none */

@@ -252,3 +252,36 @@ kill_and_see() {
 	[ "$(sed -n 's/^disk //p' <<<"$output")" -ge 1 ]
 	[ "$(sed -n 's/^net //p' <<<"$output")" -ge 2 ]
 }
+
+@test "user mode: the host through passt, and a published port" {
+	local tcp reply i
+	[ -x "$(command -v passt)" ] || skip "passt is not installed"
+	ip route add default via 10.99.0.254 dev bhbr0
+	config '.annotations["io.bulkhead.net"] = "user" | .annotations["io.bulkhead.publish"] = "18080:99999"'
+	refuses 'publish: "18080:99999" is not HOST:GUEST' run -b "$BUNDLE" "$ID"
+	config '.annotations["io.bulkhead.publish"] = "18080:7000"'
+	mkdir "$WORK/www"
+	head -c 3000000 /dev/urandom >"$WORK/www/file"
+	busybox httpd -f -p 127.0.0.1:8099 -h "$WORK/www" &
+	command_is /bin/sh -c 'ip -o addr show eth0; wget -q -O - http://10.0.2.2:8099/file | md5sum; echo ready; exec nc -ll -p 7000 -e /bin/cat'
+	bulkhead run -d -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1
+	eventually grep -q ready "$WORK/out"
+	kill %%
+	grep -q '10.0.2.15/24' "$WORK/out"
+	grep -q "$(md5sum <"$WORK/www/file" | cut -c 1-32)" "$WORK/out"
+	for i in 1 2 3; do
+		exec {tcp}<>/dev/tcp/127.0.0.1/18080
+		echo "number $i" >&"$tcp"
+		read -r -t 20 reply <&"$tcp"
+		exec {tcp}>&-
+		[ "$reply" = "number $i" ]
+	done
+	# It ends with the VM.
+	bulkhead delete --force "$ID"
+	eventually none_runs passt
+	ip route del default via 10.99.0.254 dev bhbr0
+}
+
+none_runs() {
+	! pgrep -x "$1" >/dev/null
+}
