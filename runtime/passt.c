@@ -74,7 +74,8 @@ static void __attribute__((noreturn)) run(const char **argv, int fd, int output_
 
 	setsid();
 	if (null_fd < 0 || chdir("/") < 0 || dup2(null_fd, 0) < 0 || dup2(output_fd, 1) < 0 ||
-	    dup2(output_fd, 2) < 0 || dup2(fd, 3) < 0 || close_range(4, ~0u, 0) < 0)
+	    dup2(output_fd, 2) < 0 || dup2(fd, 3) < 0 || fcntl(3, F_SETFD, 0) < 0 ||
+	    close_range(4, ~0u, 0) < 0)
 		_exit(127);
 	execvp(argv[0], (char **)argv);
 	dprintf(2, "%s: install passt", strerror(errno));

@@ -238,7 +238,7 @@ kill_and_see() {
 
 @test "rates are kept, and checked before anything is made" {
 	config '.annotations["io.bulkhead.net-rate"] = "rx-bits=7"'
-	refuses 'net-rate: "rx-bits=7" is not rx-bytes=RATE[/BURST]' run -b "$BUNDLE" "$ID"
+	refuses 'is not rx-bytes=RATE[/BURST]' run -b "$BUNDLE" "$ID"
 	wire c1 2
 	config '.annotations["io.bulkhead.net-rate"] = "tx-bytes=1M/64K" | .annotations["io.bulkhead.disk-rate"] = "bytes=4M/1M"'
 	dd if=/dev/urandom of="$BUNDLE/rootfs/blob" bs=1M count=9 2>/dev/null
@@ -258,7 +258,7 @@ kill_and_see() {
 	[ -x "$(command -v passt)" ] || skip "passt is not installed"
 	ip route add default via 10.99.0.254 dev bhbr0
 	config '.annotations["io.bulkhead.net"] = "user" | .annotations["io.bulkhead.publish"] = "18080:99999"'
-	refuses 'publish: "18080:99999" is not HOST:GUEST' run -b "$BUNDLE" "$ID"
+	refuses 'is not HOST:GUEST' run -b "$BUNDLE" "$ID"
 	config '.annotations["io.bulkhead.publish"] = "18080:7000"'
 	mkdir "$WORK/www"
 	head -c 3000000 /dev/urandom >"$WORK/www/file"
