@@ -18,6 +18,7 @@
 #define GUEST_PREFIX  "24"
 #define GATEWAY	      "10.0.2.2"
 #define DNS	      "10.0.2.3"
+#define GATEWAY_MAC   "02:62:6b:ff:00:01" /* not the host's: that is none of the guest's business */
 
 #define PORTS_MAX      32
 #define START_LIMIT_MS 5000
@@ -140,24 +141,10 @@ static int spawn(const char **argv, int fd, int output_fd, struct error *err)
 int passt_start(const char *ports, struct error *err)
 {
 	static const char *const fixed[] = {
-		"passt",
-		"-4",
-		"-q",
-		"-1",
-		"-F",
-		"3",
-		"-a",
-		GUEST_ADDRESS,
-		"-n",
-		GUEST_PREFIX,
-		"-g",
-		GATEWAY,
-		"--dns-forward",
-		DNS,
-		"--no-dhcp",
-		"--no-ndp",
-		"--no-dhcpv6",
-		"--no-ra",
+		"passt", "-4",	      "-q",	     "-1",	    "-F",
+		"3",	 "-a",	      GUEST_ADDRESS, "-n",	    GUEST_PREFIX,
+		"-g",	 GATEWAY,     "-M",	     GATEWAY_MAC,   "--dns-forward",
+		DNS,	 "--no-dhcp", "--no-ndp",    "--no-dhcpv6", "--no-ra",
 	};
 	cleanup_fd int connection = -1, output_fd = -1;
 	const char *argv[ARGV_MAX];

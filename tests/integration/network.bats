@@ -242,7 +242,7 @@ kill_and_see() {
 	wire c1 2
 	config '.annotations["io.bulkhead.net-rate"] = "tx-bytes=1M/64K" | .annotations["io.bulkhead.disk-rate"] = "bytes=4M/1M"'
 	dd if=/dev/urandom of="$BUNDLE/rootfs/blob" bs=1M count=9 2>/dev/null
-	busybox nc -l -p 7777 >"$WORK/got" </dev/null &
+	socat -u TCP-LISTEN:7777 "OPEN:$WORK/got,creat" &
 	output=$(run_for c1 '
 		now() { echo $(($(sed "s/\..*//" /proc/uptime))); }
 		a=$(now); dd if=/blob of=/dev/null bs=1M 2>/dev/null; b=$(now); echo "disk $((b - a))"
@@ -284,4 +284,39 @@ kill_and_see() {
 
 none_runs() {
 	! pgrep -x "$1" >/dev/null
+}
+
+# A resolver where docker has its own: answers every question by TCP with 10.1.2.3, and 2000 bytes more for "large".
+resolver_in() {
+	ip netns exec "$1" perl -MIO::Socket::INET -e '
+		my $udp = IO::Socket::INET->new(Proto => "udp", LocalAddr => "127.0.0.11:53") or die;
+		my $tcp = IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.11:53", ReuseAddr => 1) or die;
+		while (my $client = $tcp->accept) {
+			read($client, my $len, 2) == 2 or next;
+			read($client, my $query, unpack("n", $len));
+			my ($id, $question) = unpack("a2 x10 a*", $query);
+			$question =~ /^((?:[^\0]+)\0....)/s or next;
+			my $a = pack("n3 N n C4", 0xc00c, 1, 1, 60, 4, 10, 1, 2, 3);
+			my $count = $query =~ /large/ ? 125 : 1;
+			my $answer = $id . pack("n5", 0x8180, 1, $count, 0, 0) . $1 . $a x $count;
+			print $client pack("n", length $answer) . $answer;
+			close $client;
+		}' &
+	RESOLVER=$!
+}
+
+@test "docker's resolver on the namespace's loopback answers in the guest" {
+	[ -x "$(command -v perl)" ] || skip "perl is not installed"
+	wire c1 2
+	resolver_in c1
+	eventually grep -q '0B00007F:0035' /proc/"$RESOLVER"/net/udp
+	output=$(run_for c1 '
+		for i in 1 2 3 4 5; do nslookup -type=a some.name 127.0.0.11 | grep -c 10.1.2.3; done | xargs
+		{ printf "\000\036\000\007\001\000\000\001\000\000\000\000\000\000\005large\006server\000\000\001\000\001"; sleep 1; } |
+			nc 127.0.0.11 53 | wc -c
+		nslookup -type=a large.server 127.0.0.11 2>&1 | grep -ci truncated')
+	kill "$RESOLVER"
+	has_line '1 1 1 1 1'
+	has_line 2032
+	has_line '[1-9]*'
 }
