@@ -3,6 +3,7 @@
 #include "common/cleanup.h"
 
 #include <fcntl.h>
+#include <endian.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -95,12 +96,19 @@ static int ask(int connection)
 	};
 	struct pollfd answer = {.fd = connection, .events = POLLIN};
 	uint8_t bytes[2048];
+	uint32_t length;
 
 	if (send(connection, question, sizeof(question), MSG_NOSIGNAL) < 0)
 		return -EPIPE;
 	if (poll(&answer, 1, START_LIMIT_MS) <= 0)
 		return -ETIMEDOUT;
-	return recv(connection, bytes, sizeof(bytes), 0) > 0 ? 0 : -EPIPE;
+	/* The length may come alone. All of it has to go: what follows is for the guest. */
+	if (recv(connection, &length, sizeof(length), MSG_WAITALL) != sizeof(length) ||
+	    be32toh(length) > sizeof(bytes))
+		return -EPIPE;
+	return recv(connection, bytes, be32toh(length), MSG_WAITALL) == (ssize_t)be32toh(length)
+		       ? 0
+		       : -EPIPE;
 }
 
 /* Waits until it serves, or tells why it does not: the last that it said. */

@@ -313,10 +313,8 @@ resolver_in() {
 	output=$(run_for c1 '
 		for i in 1 2 3 4 5; do nslookup -type=a some.name 127.0.0.11 | grep -c 10.1.2.3; done | xargs
 		{ printf "\000\036\000\007\001\000\000\001\000\000\000\000\000\000\005large\006server\000\000\001\000\001"; sleep 1; } |
-			nc 127.0.0.11 53 | wc -c
-		nslookup -type=a large.server 127.0.0.11 2>&1 | grep -ci truncated')
+			nc 127.0.0.11 53 | wc -c')
 	kill "$RESOLVER"
 	has_line '1 1 1 1 1'
 	has_line 2032
-	has_line '[1-9]*'
 }
