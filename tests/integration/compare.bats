@@ -41,5 +41,5 @@ load helpers
 	grep -q '\[#* *\] 1/6 crun' "$WORK/screen"
 	refuses 'the bundle is missing' compare
 	refuses '--runs 0: must be 1' compare -n 0 "$BUNDLE"
-	refuses 'config.json' compare "$WORK/nowhere"
+	refuses 'No such file or directory' compare "$WORK/nowhere"
 }

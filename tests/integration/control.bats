@@ -114,7 +114,7 @@ inside() {
 	events=$!
 	twice() { [ "$(grep -c '"type": *"stats"\|"type":"stats"' "$WORK/events")" -ge 2 ]; }
 	eventually twice
-	run -137 bulkhead exec "$ID" sh -c 'exec tail -c 200000000 /dev/zero' </dev/null
+	run -137 bulkhead exec "$ID" dd if=/dev/zero of=/dev/null bs=60M count=1 </dev/null
 	eventually grep -q '"type":"oom"' "$WORK/events"
 	jq -e '.oom == true' <<<"$(plain state "$ID")"
 	[ "$(status_of "$ID")" = running ]

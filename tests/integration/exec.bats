@@ -18,6 +18,15 @@ inside() {
 	bulkhead exec "$ID" "$@" </dev/null
 }
 
+# is_there COMMAND: whether the container has a process with this command line.
+is_there() {
+	plain ps "$ID" -o args | grep -qx -e "$1"
+}
+
+is_gone() {
+	! is_there "$1"
+}
+
 # process_file FILTER: the container's process, changed, in $WORK/process.json.
 process_file() {
 	jq ".process | $1" "$BUNDLE/config.json" >"$WORK/process.json"
@@ -96,11 +105,10 @@ engine() {
 	build/bulkhead --root "$WORK/state" exec "$ID" sh -c 'echo ready; exec sleep 4321' </dev/null >"$WORK/exec-out" &
 	pid=$!
 	eventually grep -q ready "$WORK/exec-out"
-	inside pgrep -f 'sleep 4321'
+	is_there 'sleep 4321'
 	kill -KILL $pid
 	ends_with 137 $pid
-	gone() { ! inside pgrep -f 'sleep 4321'; }
-	eventually gone
+	eventually is_gone 'sleep 4321'
 
 	# What it runs as.
 	[ "$(bulkhead exec -u 1000:1000 -g 5 -g 6 --cwd /tmp -e A=1 -e B=2 -e PATH=/bin "$ID" \
@@ -151,8 +159,7 @@ engine() {
 	# Signals to it: one that is handled, one that kills it at once.
 	[ "$(SIGNAL=TERM engine "$ID" sh -c 'trap "exit 9" TERM; echo up; while :; do sleep 0.1; done')" = '9 0' ]
 	[ "$(SIGNAL=KILL engine "$ID" sh -c 'echo up; exec sleep 5432')" = '0 9' ]
-	gone() { ! inside pgrep -f 'sleep 5432'; }
-	eventually gone
+	eventually is_gone 'sleep 5432'
 	# Nobody but the workload holds the caller's pipe.
 	mkfifo "$WORK/pipe"
 	cat "$WORK/pipe" >"$WORK/piped" &
@@ -164,7 +171,8 @@ engine() {
 	run -255 plain exec --detach --pid-file "$WORK/none" "$ID" no-such-command
 	[[ $output = *'executable file not found in $PATH'* ]]
 	[ ! -e "$WORK/none" ]
-	bulkhead exec "$ID" sh -c 'pkill -f "sleep 6543"'
+	inside kill "$(plain ps "$ID" -o pid,args | awk '/ sleep 6543$/ {print $1}')"
+	eventually is_gone 'sleep 6543'
 	# The VMM holds no descriptor of what has ended.
 	fds_back() { [ "$(ls "/proc/$(cat "$WORK/pid")/fd" | wc -l)" = "$before" ]; }
 	eventually fds_back
@@ -190,7 +198,7 @@ how_ends() {
 	up
 	terminal_open build/bulkhead --root "$WORK/state" exec -t "$ID" sh -c '
 		stty size; tty; trap "stty size" WINCH; trap "echo got INT" INT; echo up
-		read -r line; echo "line [$line]"; read -r line; echo "line [$line]"; exit 7'
+		read -r line; echo "line [$line]"; read -r line; cat; exit 7'
 	terminal_shows '33 111'
 	terminal_shows '/dev/pts/0'
 	terminal_shows up
@@ -199,6 +207,8 @@ how_ends() {
 	terminal_type '\003'
 	terminal_shows '.*got INT'
 	terminal_type 'two\r'
+	terminal_shows two
+	terminal_type '\004'
 	run -7 terminal_close
 
 	# An engine's console socket: the master comes over it; a size set there reaches the guest, for exec and create.
