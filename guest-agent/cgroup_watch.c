@@ -50,16 +50,21 @@ static void state_changed(struct loop_watch *loop_watch, uint32_t events)
 	check_state(container_of(loop_watch, struct cgroup_watch, state_watch));
 }
 
-static void memory_changed(struct loop_watch *loop_watch, uint32_t events)
+void cgroup_watch_check(struct cgroup_watch *watch)
 {
-	struct cgroup_watch *watch = container_of(loop_watch, struct cgroup_watch, memory_watch);
 	unsigned long long kills;
 
-	(void)events;
-	if (!read_value(watch->memory_fd, "oom_kill", &kills) || kills <= watch->oom_kills)
+	if (!watch->loop || !read_value(watch->memory_fd, "oom_kill", &kills) ||
+	    kills <= watch->oom_kills)
 		return;
 	watch->oom_kills = kills;
 	watch->events->oom(watch->ctx, kills);
+}
+
+static void memory_changed(struct loop_watch *loop_watch, uint32_t events)
+{
+	(void)events;
+	cgroup_watch_check(container_of(loop_watch, struct cgroup_watch, memory_watch));
 }
 
 static int watch_file(struct cgroup_watch *watch, const char *name, int *fd,

@@ -38,6 +38,9 @@ int cgroup_watch_start(struct cgroup_watch *watch, struct loop *loop, int cgroup
 		       const struct cgroup_watch_events *events, void *ctx, struct error *err);
 void cgroup_watch_stop(struct cgroup_watch *watch);
 
+/* Looks for kills that have not been told yet: before an end is told that they may explain. */
+void cgroup_watch_check(struct cgroup_watch *watch);
+
 /*
  * Freezes it, or lets it go on; frozen is called with the request once that is so for all of it.
  * Returns 0 or -errno.

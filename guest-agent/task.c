@@ -420,6 +420,7 @@ void task_reaped(struct task *task, int status)
 	task->status = status;
 	if (task->early_signal && WIFSIGNALED(status))
 		task->status = task->early_signal;
+	cgroup_watch_check(&agent->container.watch);
 	if (task->number == PROTO_PROCESS_INIT) {
 		agent->container.ended = true;
 		cgroup_kill(agent->container.cgroup_fd);

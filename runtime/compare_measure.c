@@ -86,6 +86,7 @@ static void measure_processes(struct compare_footprint *footprint, pid_t pid)
 	by_group = *groups && strcmp(groups, own) != 0;
 	while (dir && (entry = readdir(dir)) && footprint->host_processes < PROCESSES_MAX) {
 		pid_t other = (pid_t)strtol(entry->d_name, NULL, 10);
+		uint64_t pss;
 		bool its_own;
 
 		if (other <= 0)
@@ -94,8 +95,11 @@ static void measure_processes(struct compare_footprint *footprint, pid_t pid)
 			  !strcmp(its, groups);
 		if (!its_own && !descends_from(other, pid))
 			continue;
-		footprint->host_pss += pss_of(other);
-		footprint->host_processes++;
+		/* KVM's kernel threads are in the VMM's groups too; they have no memory of their
+		 * own. */
+		pss = pss_of(other);
+		footprint->host_pss += pss;
+		footprint->host_processes += pss > 0;
 	}
 }
 

@@ -96,6 +96,7 @@ static int launch(struct container *container, const struct globals *globals,
 {
 	cleanup_fd int control_fd = listen_in(container->state.dir_fd, STATE_CONTROL_SOCKET, err);
 	cleanup_fd int vsock_fd = listen_in(container->state.dir_fd, STATE_VSOCK_SOCKET, err);
+	cleanup_fd int oom_fd = state_open_oom(&container->state);
 	cleanup_fd int vmm_end = -1;
 	cleanup_fd int vmm_hold_end = -1;
 	struct vmm_options options = {
@@ -109,6 +110,7 @@ static int launch(struct container *container, const struct globals *globals,
 		.vsock_fd = vsock_fd,
 		.control_fd = control_fd,
 		.tty_fd = tty_fd,
+		.oom_fd = oom_fd,
 		.log_fd = globals->log_fd,
 		.log_json = globals->log_json,
 		.debug = globals->debug,

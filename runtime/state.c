@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define STATE_FILE     "state.json"
+#define OOM_FILE       "oom"
 #define STATE_FILE_MAX (16u << 20)
 #define STATUS_LIMIT   2000  /* ms */
 #define KILL_LIMIT     10000 /* ms */
@@ -382,8 +383,6 @@ const char *state_status(struct state *state)
 		ret = control_status(&control, &status, STATUS_LIMIT, NULL);
 	control_close(&control);
 	if (ret == 0)
-		state->oom_kills = status.oom_kills;
-	if (ret == 0)
 		return phase_name(status.state);
 	close_fd(&fd);
 	fd = state_open_process(state);
@@ -399,11 +398,18 @@ const char *state_bundle(const struct state *state)
 	return bundle ? bundle : "";
 }
 
+int state_open_oom(const struct state *state)
+{
+	return openat(state->dir_fd, OOM_FILE,
+		      O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
 json_t *state_describe(struct state *state)
 {
 	static const char *const copied[] = {"bundle", "rootfs", "created", "owner", "annotations"};
 	json_t *out = delegate_describe(state);
 	const char *status;
+	struct stat oom;
 
 	if (out)
 		return out;
@@ -414,7 +420,7 @@ json_t *state_describe(struct state *state)
 	json_object_set_new(out, "id", json_string(state->id));
 	json_object_set_new(out, "pid", json_integer(strcmp(status, "stopped") ? state->pid : 0));
 	json_object_set_new(out, "status", json_string(status));
-	if (state->oom_kills)
+	if (fstatat(state->dir_fd, OOM_FILE, &oom, AT_SYMLINK_NOFOLLOW) == 0 && oom.st_size > 0)
 		json_object_set_new(out, "oom", json_true());
 	for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++) {
 		json_t *value = json_object_get(state->doc, copied[i]);

@@ -21,7 +21,6 @@ struct state {
 	int dir_fd;
 	pid_t pid;	     /* the VMM; 0 while there is none */
 	uint64_t start_time; /* field 22 of its /proc/PID/stat, so that a reused pid is noticed */
-	uint64_t oom_kills;  /* what state_status has learnt of them */
 	json_t *doc;	     /* state.json */
 };
 
@@ -85,6 +84,9 @@ const char *state_status(struct state *state);
 
 /* The bundle's folder; never NULL. */
 const char *state_bundle(const struct state *state);
+
+/* The file in which the VMM notes that the guest has killed for want of memory, or -1. */
+int state_open_oom(const struct state *state);
 
 /* What `state` and `list` print. The caller's to json_decref. */
 json_t *state_describe(struct state *state);

@@ -145,6 +145,8 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_fd(line, "--parent-fd", options->parent_fd);
 	if (options->hold_fd >= 0)
 		push_fd(line, "--hold-fd", options->hold_fd);
+	if (options->oom_fd >= 0)
+		push_fd(line, "--oom-fd", options->oom_fd);
 	push_option(line, "--stdio", "0,1,2");
 	if (options->log_fd > STDERR_FILENO)
 		push_fd(line, "--log-fd", options->log_fd);

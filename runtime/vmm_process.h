@@ -40,6 +40,7 @@ struct vmm_options {
 	int vsock_fd, control_fd, parent_fd;
 	int hold_fd; /* of vm_hold_open; -1: none */
 	int tty_fd;  /* becomes the VMM's controlling terminal and standard streams; -1: none */
+	int oom_fd;  /* a file for what the guest kills for memory; -1: none */
 	int log_fd;  /* STDERR_FILENO: the VMM's own default */
 	bool log_json, debug;
 	const char *cmdline;	 /* NULL: nothing to append */

@@ -408,6 +408,11 @@ static void agent_reported_oom(void *ctx, const struct proto_oom *oom)
 
 	if (oom->kills <= control->oom_kills)
 		return;
+	/* What is in the file outlives us: `state` knows of it when the container has stopped. */
+	if (!control->oom_kills && control->config.oom_fd >= 0 &&
+	    write(control->config.oom_fd, "1\n", 2) < 0)
+		log_warn("what the guest has killed for memory cannot be noted: %s",
+			 strerror(errno));
 	control->oom_kills = oom->kills;
 	for (struct client *client = control->clients, *next; client; client = next) {
 		next = client->next;
@@ -475,6 +480,7 @@ void control_destroy(struct control *control)
 	exec_table_destroy(&control->execs);
 	loop_del(control->config.loop, &control->listen_watch);
 	close_fd(&control->listen_fd);
+	close_fd(&control->config.oom_fd);
 	free(control->held_body);
 	free(control->end_text);
 	free(control);

@@ -37,6 +37,7 @@ struct control_config {
 	struct loop *loop;
 	int listen_fd; /* -1: none; taken over, as parent_fd */
 	int parent_fd;
+	int oom_fd;	     /* -1: none; taken over: gets a line for the first that was killed */
 	struct stdio *stdio; /* of process 0, not owned */
 	const struct control_events *events;
 	void *ctx;

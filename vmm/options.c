@@ -21,6 +21,7 @@ enum option_key {
 	KEY_PARENT_FD,
 	KEY_HOLD_FD,
 	KEY_STDIO,
+	KEY_OOM_FD,
 	KEY_LOG_FD,
 	KEY_LOG_FORMAT,
 	KEY_DEBUG,
@@ -48,6 +49,8 @@ static const struct argp_option option_list[] = {
 	{"hold-fd", KEY_HOLD_FD, "N", 0,
 	 "A socket to send the VM to: it is taken down when the other end has gone too", 0},
 	{"stdio", KEY_STDIO, "A,B,C", 0, "Streams of process 0 (default 0,1,2)", 0},
+	{"oom-fd", KEY_OOM_FD, "N", 0, "A file that is written to when the guest kills for memory",
+	 0},
 	{"log-fd", KEY_LOG_FD, "N", 0, "Where the log goes (default: stderr)", 0},
 	{"log-format", KEY_LOG_FORMAT, "text|json", 0, "Format of the log", 0},
 	{"debug", KEY_DEBUG, NULL, 0, "Log more", 0},
@@ -233,6 +236,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_STDIO:
 		parse_stdio(state, options, arg);
 		return 0;
+	case KEY_OOM_FD:
+		options->oom_fd = parse_fd(state, "--oom-fd", arg);
+		return 0;
 	case KEY_LOG_FD:
 		options->log_fd = parse_fd(state, "--log-fd", arg);
 		return 0;
@@ -292,6 +298,7 @@ void options_parse(struct vmm_options *options, int argc, char **argv)
 		.parent_fd = -1,
 		.hold_fd = -1,
 		.stdio = {0, 1, 2},
+		.oom_fd = -1,
 		.log_fd = -1,
 		.agent_timeout_ms = 30000,
 		.load = {-1, -1},

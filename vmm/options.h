@@ -41,6 +41,7 @@ struct vmm_options {
 	int hold_fd; /* a socket that is sent the VM's descriptor; whoever has its end holds the VM
 		      */
 	int stdio[3];
+	int oom_fd;
 	int log_fd;
 	bool log_json;
 	bool debug;

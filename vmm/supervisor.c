@@ -535,6 +535,7 @@ int supervisor_run(const struct vmm_options *options, struct stdio *stdio, uint6
 		.loop = &sup.loop,
 		.listen_fd = options->control_fd,
 		.parent_fd = options->parent_fd,
+		.oom_fd = options->oom_fd,
 		.stdio = stdio,
 		.events = &control_events,
 		.ctx = &sup,

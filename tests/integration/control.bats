@@ -123,4 +123,10 @@ inside() {
 	ends_with 0 $events
 	eventually has_status "$ID" stopped
 	plain delete "$ID"
+
+	# The workload itself: its end says so, and the state still does afterwards.
+	command_is dd if=/dev/zero of=/dev/null bs=110M count=1
+	run -137 bulkhead run --keep -b "$BUNDLE" "$ID" </dev/null
+	jq -e '.status == "stopped" and .oom == true' <<<"$(plain state "$ID")"
+	plain delete "$ID"
 }

@@ -39,7 +39,7 @@ field() {
 	for fd in /proc/"$PID"/fd/*; do
 		target=$(readlink "$fd")
 		case $target in
-		/dev/null | /dev/kvm | "$WORK"/out | "$WORK"/log | /var/lib/bulkhead/*' (deleted)' | \
+		/dev/null | /dev/kvm | "$WORK"/out | "$WORK"/log | "$WORK/state/$ID/oom" | /var/lib/bulkhead/*' (deleted)' | \
 			anon_inode:* | socket:* | /memfd:guest-memory*) ;;
 		*) echo "what is $target?" >&2; return 1 ;;
 		esac
