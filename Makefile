@@ -27,6 +27,7 @@ include kernel-config/kernel.mk
 include vmm/vmm.mk
 include guest-agent/agent.mk
 include runtime/runtime.mk
+include unpack/unpack.mk
 include tests/unit/unit.mk
 include tests/payload/payload.mk
 include tests/fuzz/fuzz.mk
@@ -34,7 +35,7 @@ include tests/lab/lab.mk
 
 .PHONY: help all deps run bench fuzz install check-format format sanitize soak test clean
 
-all: $(BUILD)/bulkhead $(BUILD)/bulkhead-vmm $(BUILD)/guest/vmlinux $(BUILD)/guest/initramfs.cpio
+all: $(BUILD)/bulkhead $(BUILD)/bulkhead-unpack $(BUILD)/bulkhead-vmm $(BUILD)/guest/vmlinux $(BUILD)/guest/initramfs.cpio
 
 help:
 	@echo 'make             builds everything below $(BUILD)/'
@@ -53,7 +54,7 @@ PACKAGES = build-essential clang clang-format libclang-rt-14-dev flex bison bc l
 	   xz-utils cpio rsync pkg-config linux-source-6.12 libfdt-dev libjansson-dev libseccomp-dev \
 	   libcap-ng-dev libnl-3-dev libnl-route-3-dev liburing-dev check bats jq busybox-static erofs-utils e2fsprogs \
 	   qemu-system-x86 qemu-system-common crun runc mmdebstrap umoci skopeo libsystemd-dev \
-	   podman containerd docker.io iproute2 iputils-ping iperf3 socat passt
+	   podman containerd docker.io iproute2 iputils-ping iperf3 socat passt cryptsetup-bin libarchive-dev
 
 deps:
 	@missing=$$(for p in $(PACKAGES); do \
@@ -93,6 +94,7 @@ bench: all $(BUILD)/bench/until_hello $(BUILD)/bench/timed
 install: all
 	@install -D -m 0755 $(BUILD)/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
 	@install -D -m 0755 $(BUILD)/bulkhead-vmm $(DESTDIR)$(PREFIX)/libexec/bulkhead/bulkhead-vmm
+	@install -D -m 0755 $(BUILD)/bulkhead-unpack $(DESTDIR)$(PREFIX)/libexec/bulkhead/bulkhead-unpack
 	@install -D -m 0644 -t $(DESTDIR)$(PREFIX)/libexec/bulkhead \
 		$(BUILD)/guest/vmlinux $(BUILD)/guest/initramfs.cpio
 	@install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/*.5

@@ -176,7 +176,7 @@ static const struct virtio_device_ops blk_ops = {
 	.stop = blk_stop,
 };
 
-static int find_capacity(struct blk *blk, int fd, struct error *err)
+static int find_length(struct blk *blk, int fd, uint64_t *out, struct error *err)
 {
 	struct stat st;
 	uint64_t len;
@@ -193,7 +193,32 @@ static int find_capacity(struct blk *blk, int fd, struct error *err)
 		return error_say(err, EINVAL, "%s: neither a file nor a block device",
 				 blk->dev.name);
 	}
-	blk->limits.capacity = len - len % BLK_SECTOR_SIZE;
+	*out = len - len % BLK_SECTOR_SIZE;
+	return 0;
+}
+
+/* The descriptors become the disk's own only when all else has worked. */
+static int find_capacity(struct blk *blk, const struct blk_options *options, struct error *err)
+{
+	uint64_t len = 0;
+	int ret;
+
+	if (options->more_count && !options->read_only)
+		return error_say(err, EINVAL, "%s: only a read-only disk can be several files",
+				 blk->dev.name);
+	blk->files = calloc(options->more_count + 1, sizeof(*blk->files));
+	if (!blk->files)
+		return error_set(err, ENOMEM, "%s", blk->dev.name);
+	for (unsigned int i = 0; i <= options->more_count; i++) {
+		int fd = i ? options->more_fds[i - 1] : options->fd;
+
+		ret = find_length(blk, fd, &len, err);
+		if (ret < 0)
+			return ret;
+		if (__builtin_add_overflow(blk->limits.capacity, len, &blk->limits.capacity))
+			return error_say(err, EFBIG, "%s: too large", blk->dev.name);
+		blk->files[i] = (struct blk_file){.fd = fd, .end = blk->limits.capacity};
+	}
 	return 0;
 }
 
@@ -241,7 +266,6 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 
 	if (!blk)
 		return error_set(err, ENOMEM, "%s", options->name);
-	blk->fd = -1;
 	blk->dev.ops = &blk_ops;
 	blk->dev.name = options->name;
 	blk->dev.id = VIRTIO_ID_BLOCK;
@@ -257,7 +281,7 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	if (ret < 0)
 		error_set(err, -ret, "%s: event loop", options->name);
 	else
-		ret = find_capacity(blk, options->fd, err);
+		ret = find_capacity(blk, options, err);
 	if (ret == 0)
 		ret = requests_create(blk, err);
 	if (ret == 0)
@@ -267,7 +291,7 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 		return ret;
 	}
 	fill_config(blk);
-	blk->fd = options->fd;
+	blk->file_count = options->more_count + 1;
 	*out = blk;
 	return 0;
 }
@@ -280,7 +304,9 @@ void blk_destroy(struct blk *blk)
 	blk_io_destroy(blk);
 	rate_gate_destroy(&blk->gate);
 	loop_destroy(&blk->loop);
-	close_fd(&blk->fd);
+	for (unsigned int i = 0; i < blk->file_count; i++)
+		close_fd(&blk->files[i].fd);
+	free(blk->files);
 	free(blk->requests);
 	pthread_cond_destroy(&blk->idle);
 	virtio_device_destroy(&blk->dev);

@@ -1,6 +1,9 @@
 /*
  * virtio-blk (virtio 1.2, section 5.2) on a file or block device, with an I/O thread and an
  * io_uring of its own. Read, write, flush, discard, write-zeroes and get-id.
+ *
+ * A read-only disk can be several files, one behind the other: many image layers cost the guest one
+ * device, and nothing is copied to join them.
  */
 #ifndef DEVICES_BLK_H
 #define DEVICES_BLK_H
@@ -15,7 +18,9 @@
 struct blk;
 
 struct blk_options {
-	int fd;		    /* taken over on success; -1: an empty drive, capacity 0 */
+	int fd; /* taken over on success, as more_fds are; -1: an empty drive, capacity 0 */
+	const int *more_fds; /* what follows it on a read-only disk; whole sectors of each count */
+	unsigned int more_count;
 	bool read_only;	    /* offered as VIRTIO_BLK_F_RO; writes fail with IOERR */
 	const char *serial; /* up to BLK_SERIAL_LEN bytes */
 	const char *name;   /* for messages; must outlive the device */

@@ -14,9 +14,16 @@
 /* Requests in flight. A guest that cheats with its ring waits for one to be free again. */
 #define BLK_REQUESTS_MAX BLK_QUEUE_SIZE
 
+/* A file, and where on the disk it ends (bytes). */
+struct blk_file {
+	int fd;
+	uint64_t end;
+};
+
 struct blk {
 	struct virtio_device dev;
-	int fd;
+	struct blk_file *files; /* one; of a read-only disk any number */
+	unsigned int file_count;
 	struct blk_limits limits;
 	char serial[BLK_SERIAL_LEN];
 	struct virtio_blk_config config;

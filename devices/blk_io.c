@@ -12,28 +12,58 @@ static int range_mode(const struct blk_request *request)
 	       (request->op == BLK_PUNCH ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 }
 
+/* Where a step of a request goes: a file, the place in it, and how many bytes it has from there. */
+struct place {
+	int fd;
+	uint64_t offset, room;
+};
+
+static struct place find_place(const struct blk *blk, const struct blk_request *request)
+{
+	unsigned int low = 0, high = blk->file_count - 1;
+	uint64_t start;
+
+	/* The first file that ends behind the offset, which is below the capacity; else the last.
+	 */
+	while (low < high) {
+		unsigned int middle = (low + high) / 2;
+
+		if (blk->files[middle].end > request->offset)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	start = low ? blk->files[low - 1].end : 0;
+	return (struct place){
+		.fd = blk->files[low].fd,
+		.offset = request->offset - start,
+		.room = blk->files[low].end - request->offset,
+	};
+}
+
 static void request_queue(struct blk *blk, struct blk_request *request)
 {
 	/* The ring has an entry for every request, so there is always one. */
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&blk->ring);
+	struct place place = find_place(blk, request);
 	unsigned int count;
 
 	switch (request->op) {
 	case BLK_READ:
-		count = blk_request_buffers(request);
-		io_uring_prep_readv(sqe, blk->fd, request->iov, count, request->offset);
+		count = blk_request_buffers(request, place.room);
+		io_uring_prep_readv(sqe, place.fd, request->iov, count, place.offset);
 		break;
 	case BLK_SYNC:
-		io_uring_prep_fsync(sqe, blk->fd, IORING_FSYNC_DATASYNC);
+		io_uring_prep_fsync(sqe, place.fd, IORING_FSYNC_DATASYNC);
 		break;
 	case BLK_PUNCH:
 	case BLK_ZERO:
-		io_uring_prep_fallocate(sqe, blk->fd, range_mode(request), (off_t)request->offset,
+		io_uring_prep_fallocate(sqe, place.fd, range_mode(request), (off_t)place.offset,
 					(off_t)request->len);
 		break;
 	default:
-		count = blk_request_buffers(request);
-		io_uring_prep_writev(sqe, blk->fd, request->iov, count, request->offset);
+		count = blk_request_buffers(request, place.room);
+		io_uring_prep_writev(sqe, place.fd, request->iov, count, place.offset);
 	}
 	io_uring_sqe_set_data(sqe, request);
 }
@@ -41,25 +71,26 @@ static void request_queue(struct blk *blk, struct blk_request *request)
 /* One step without io_uring. Returns bytes or a negative errno, as a completion does. */
 static int request_do(struct blk *blk, struct blk_request *request)
 {
-	off_t offset = (off_t)request->offset;
+	struct place place = find_place(blk, request);
+	off_t offset = (off_t)place.offset;
 	ssize_t ret;
 	int count;
 
 	switch (request->op) {
 	case BLK_READ:
-		count = (int)blk_request_buffers(request);
-		ret = preadv(blk->fd, request->iov, count, offset);
+		count = (int)blk_request_buffers(request, place.room);
+		ret = preadv(place.fd, request->iov, count, offset);
 		break;
 	case BLK_SYNC:
-		ret = fdatasync(blk->fd);
+		ret = fdatasync(place.fd);
 		break;
 	case BLK_PUNCH:
 	case BLK_ZERO:
-		ret = fallocate(blk->fd, range_mode(request), offset, (off_t)request->len);
+		ret = fallocate(place.fd, range_mode(request), offset, (off_t)request->len);
 		break;
 	default:
-		count = (int)blk_request_buffers(request);
-		ret = pwritev(blk->fd, request->iov, count, offset);
+		count = (int)blk_request_buffers(request, place.room);
+		ret = pwritev(place.fd, request->iov, count, offset);
 	}
 	return ret < 0 ? -errno : (int)ret;
 }

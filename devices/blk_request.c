@@ -169,10 +169,13 @@ static unsigned int zero_buffers(struct blk_request *request)
 	return count;
 }
 
-unsigned int blk_request_buffers(struct blk_request *request)
+unsigned int blk_request_buffers(struct blk_request *request, uint64_t max)
 {
 	struct virtqueue_chain *chain = &request->chain;
 	size_t len = request->len < STEP_MAX ? (size_t)request->len : STEP_MAX;
+
+	if (len > max)
+		len = (size_t)max;
 
 	if (request->op == BLK_WRITE_ZEROES)
 		return zero_buffers(request);

@@ -37,8 +37,8 @@ struct blk_limits {
  */
 int blk_request_parse(struct blk_request *request, const struct blk_limits *limits);
 
-/* Sets request->iov to the buffers of the next step; returns its length. */
-unsigned int blk_request_buffers(struct blk_request *request);
+/* Sets request->iov to the buffers of the next step, at most max bytes; returns its length. */
+unsigned int blk_request_buffers(struct blk_request *request, uint64_t max);
 
 /*
  * Takes the outcome of a step: bytes done, or a negative errno. Returns true when the request is

@@ -8,27 +8,71 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "guest-agent/dm.h"
 #include "guest-agent/drive.h"
 #include "guest-agent/spec.h"
 
 #define LAYERS_MAX 500
 #define DATA_MAX   4096 /* a page: what mount(2) takes */
 
+/*
+ * A layer is a device's name, or an object that says which part of one. "seal" has what dm-verity
+ * needs.
+ */
+static int layer_device(const json_t *layer, size_t i, char device[DM_PATH_MAX], struct error *err)
+{
+	const char *name = json_string_value(layer);
+	const json_t *seal = NULL;
+	struct dm_seal known = {0};
+	long long offset = 0, size = 0, blocks = 0;
+	char where[32];
+	int ret;
+
+	snprintf(where, sizeof(where), "rootfs.lower[%zu]", i);
+	if (name) {
+		snprintf(device, DM_PATH_MAX, "%s", name);
+		return 0;
+	}
+	if (!json_is_object(layer))
+		return error_say(err, EINVAL, "%s: must be a string or an object", where);
+	if ((ret = spec_string(layer, where, "device", &name, err)) < 0 ||
+	    (ret = spec_int(layer, where, "offset", 0, INT64_MAX, &offset, err)) < 0 ||
+	    (ret = spec_int(layer, where, "size", 1, INT64_MAX, &size, err)) < 0 ||
+	    (ret = spec_object(layer, where, "seal", &seal, err)) < 0)
+		return ret;
+	if (!name || !size)
+		return error_say(err, EINVAL, "%s: device or size is missing", where);
+	if (seal && ((ret = spec_string(seal, where, "rootHash", &known.root_hash, err)) < 0 ||
+		     (ret = spec_string(seal, where, "salt", &known.salt, err)) < 0 ||
+		     (ret = spec_int(seal, where, "dataBlocks", 1, INT64_MAX, &blocks, err)) < 0))
+		return ret;
+	if (seal && (!known.root_hash || !known.salt || !blocks))
+		return error_say(err, EINVAL, "%s.seal: is not complete", where);
+	known.data_blocks = (uint64_t)blocks;
+	if ((ret = drive_wait(name, err)) < 0)
+		return ret;
+	return dm_map(name, (uint64_t)offset, (uint64_t)size, seal ? &known : NULL, device, err);
+}
+
 /* Names are relative to ROOTFS_BASE, so that many layers fit into one page of mount data. */
-static int layer_mount(const char *device, size_t i, char *data, struct error *err)
+static int layer_mount(const json_t *layer, size_t i, char *data, struct error *err)
 {
 	size_t used = strlen(data);
+	char device[DM_PATH_MAX];
 	char name[16];
+	int ret = layer_device(layer, i, device, err);
 
+	if (ret < 0)
+		return ret;
 	snprintf(name, sizeof(name), "lower%zu", i);
-	if (used + strlen(name) + 64 > DATA_MAX)
+	if (used + strlen(name) + 96 > DATA_MAX)
 		return error_say(err, E2BIG, "rootfs.lower: too many layers");
 	if (mkdir(name, 0755) < 0 && errno != EEXIST)
 		return error_set(err, errno, "mkdir %s", name);
-	if (drive_wait(device, err) < 0)
-		return -EIO;
+	if ((ret = drive_wait(device, err)) < 0)
+		return ret;
 	if (mount(device, name, "erofs", MS_RDONLY, NULL) < 0)
-		return error_set(err, errno, "mount layer %s", device);
+		return error_set(err, errno, "mount layer %zu (%s)", i, device);
 	sprintf(data + used, "%s%s", i ? ":" : "lowerdir=", name);
 	return 0;
 }
@@ -66,13 +110,8 @@ static int layers_mount(const json_t *lower, char *data, struct error *err)
 
 	if (!count || count > LAYERS_MAX)
 		return error_say(err, EINVAL, "rootfs.lower: must name 1 to %d layers", LAYERS_MAX);
-	for (size_t i = 0; ret >= 0 && i < count; i++) {
-		const char *device = json_string_value(json_array_get(lower, i));
-
-		if (!device)
-			return error_say(err, EINVAL, "rootfs.lower[%zu]: must be a string", i);
-		ret = layer_mount(device, i, data, err);
-	}
+	for (size_t i = 0; ret >= 0 && i < count; i++)
+		ret = layer_mount(json_array_get(lower, i), i, data, err);
 	return ret;
 }
 
@@ -80,15 +119,26 @@ static int overlay_mount(const json_t *rootfs, struct error *err)
 {
 	const json_t *lower = NULL;
 	const char *scratch = NULL;
+	bool metacopy = false, userxattr = false;
 	char data[DATA_MAX] = "";
 	int ret;
 
 	if ((ret = spec_array(rootfs, "rootfs", "lower", &lower, err)) < 0 ||
 	    (ret = spec_string(rootfs, "rootfs", "scratch", &scratch, err)) < 0 ||
+	    (ret = spec_bool(rootfs, "rootfs", "metacopy", &metacopy, err)) < 0 ||
+	    (ret = spec_bool(rootfs, "rootfs", "userxattr", &userxattr, err)) < 0 ||
 	    (ret = layers_mount(lower, data, err)) < 0 || (ret = scratch_mount(scratch, err)) < 0 ||
 	    (ret = make_dir("rootfs", err)) < 0)
 		return ret;
-	strcat(data, ",upperdir=scratch/upper,workdir=scratch/work");
+	/*
+	 * One st_dev for all of it, as where all layers are on one file system: tar, du and rsync
+	 * are told to stay on one.
+	 */
+	strcat(data, ",upperdir=scratch/upper,workdir=scratch/work,xino=on");
+	if (metacopy)
+		strcat(data, ",metacopy=on");
+	if (userxattr)
+		strcat(data, ",userxattr");
 	if (mount("overlay", "rootfs", "overlay", 0, data) < 0)
 		return error_set(err, errno, "mount overlay");
 	return 0;
@@ -121,4 +171,5 @@ void rootfs_unmount(void)
 		if (umount2(name, MNT_DETACH) < 0)
 			break;
 	}
+	dm_remove_all();
 }

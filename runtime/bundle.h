@@ -31,4 +31,7 @@ int bundle_load(struct bundle *bundle, struct error *err);
 void bundle_destroy(struct bundle *bundle);
 #define cleanup_bundle __attribute__((cleanup(bundle_destroy)))
 
+/* What `spec` writes: the caller's to change and to json_decref. */
+json_t *spec_default(void);
+
 #endif

@@ -1,6 +1,6 @@
 /* check: can this machine run containers? One line an item. */
 #include "runtime/command.h"
-#include "runtime/images.h"
+#include "runtime/tool.h"
 #include "runtime/options.h"
 #include "runtime/vmm_process.h"
 

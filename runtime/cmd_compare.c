@@ -4,7 +4,7 @@
  */
 #include "runtime/command.h"
 #include "runtime/compare.h"
-#include "runtime/images.h"
+#include "runtime/tool.h"
 #include "runtime/options.h"
 #include "runtime/vmm_process.h"
 

@@ -20,6 +20,8 @@ struct arguments {
 	struct create_options create;
 	const char *timings;
 	bool detach, keep;
+	void (*created)(void *ctx); /* once the bundle is not needed any more; or NULL */
+	void *ctx;
 };
 
 enum { OPT_KEEP = 512, OPT_TIMINGS };
@@ -211,17 +213,13 @@ static int run_detached(struct container *container, const struct globals *globa
 	return ret;
 }
 
-int cmd_run(struct globals *globals, int argc, char **argv, struct error *err)
+static int run(struct globals *globals, struct arguments a, struct error *err)
 {
 	struct container container = CONTAINER_INIT;
 	struct console console = CONSOLE_INIT;
-	struct arguments a = {0};
 	sigset_t set;
 	int ret;
 
-	ret = options_parse(&command_line, argc, argv, take, &a, err);
-	if (ret < 0)
-		return ret;
 	a.create.foreground = !a.detach;
 	a.create.stays = a.detach || a.keep;
 	if (!a.detach) {
@@ -233,10 +231,33 @@ int cmd_run(struct globals *globals, int argc, char **argv, struct error *err)
 	ret = container_block_signals(&container, err);
 	if (ret == 0)
 		ret = container_create(&container, globals, &a.create, err);
+	if (a.created)
+		a.created(a.ctx);
 	if (ret == 0 && !container.delegated)
 		ret = a.detach ? run_detached(&container, globals, &a, err)
 			       : run_foreground(&container, globals, &a, err);
 	console_close(&console);
 	container_destroy(&container);
 	return ret;
+}
+
+int run_bundle(struct globals *globals, const char *bundle, const char *id, bool keep,
+	       void (*created)(void *ctx), void *ctx, struct error *err)
+{
+	struct arguments a = {
+		.create = {.id = id, .bundle = bundle},
+		.keep = keep,
+		.created = created,
+		.ctx = ctx,
+	};
+
+	return run(globals, a, err);
+}
+
+int cmd_run(struct globals *globals, int argc, char **argv, struct error *err)
+{
+	struct arguments a = {0};
+	int ret = options_parse(&command_line, argc, argv, take, &a, err);
+
+	return ret < 0 ? ret : run(globals, a, err);
 }

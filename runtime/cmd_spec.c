@@ -90,15 +90,20 @@ static void make_rootless(json_t *config)
 	json_object_del(json_object_get(config, "linux"), "resources");
 }
 
-static char *default_text(bool rootless)
+json_t *spec_default(void)
 {
 	char quoted[sizeof(default_config)];
-	json_t *config;
-	char *text;
 
 	for (size_t i = 0; i < sizeof(quoted); i++)
 		quoted[i] = default_config[i] == '\'' ? '"' : default_config[i];
-	config = json_loads(quoted, 0, NULL);
+	return json_loads(quoted, 0, NULL);
+}
+
+static char *default_text(bool rootless)
+{
+	json_t *config = spec_default();
+	char *text;
+
 	if (rootless)
 		make_rootless(config);
 	text = config ? json_dumps(config, JSON_INDENT(4)) : NULL;

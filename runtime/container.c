@@ -51,6 +51,8 @@ static int listen_in(int dir_fd, const char *name, struct error *err)
 
 	if (fd < 0)
 		return error_set(err, errno, "socket");
+	/* There is one when the VM is started a second time. */
+	unlinkat(dir_fd, name, 0);
 	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 16) < 0)
 		return error_set(err, errno, "make socket %s", name);
@@ -141,6 +143,31 @@ static int launch(struct container *container, const struct globals *globals,
 	return ret < 0 ? ret : state_save(&container->state, err);
 }
 
+/*
+ * The layers were taken for what they were known to be; whether they still are is found out while
+ * the VM boots. Hardly ever are they not: then all of it again, with what is true now.
+ */
+static int launch_confirmed(struct container *container, const struct globals *globals,
+			    struct images *images, const char *cmdline,
+			    const struct template *template, int tty_fd, struct error *err)
+{
+	int ret = launch(container, globals, images, cmdline, template, tty_fd, err);
+
+	if (ret == 0)
+		ret = images_confirm(images, err);
+	if (ret != -ESTALE)
+		return ret;
+	error_clear(err);
+	ret = state_kill_process(&container->state, err);
+	control_close(&container->control);
+	if (ret < 0)
+		return ret;
+	waitpid(container->state.pid, NULL, 0);
+	images_destroy(images);
+	ret = images_make(images, &container->bundle, &globals->settings, false, err);
+	return ret < 0 ? ret : launch(container, globals, images, cmdline, template, tty_fd, err);
+}
+
 /* Where the VMM will be. What is made is in the state before: whatever ends us, delete finds it. */
 static int prepare_place(struct container *container, const struct globals *globals,
 			 struct error *err)
@@ -211,17 +238,15 @@ static json_t *agent_config(const struct container *container)
 	return config;
 }
 
-static char *create_body(const struct container *container, bool scratch, json_t *seccomp)
+static char *create_body(const struct container *container, const struct images *images,
+			 json_t *seccomp)
 {
-	json_t *rootfs = json_pack("{s:[s]}", "lower", "/dev/vda");
 	json_t *body;
 	char *text;
 
-	if (scratch)
-		json_object_set_new(rootfs, "scratch", json_string("/dev/vdb"));
 	body = json_pack("{s:s, s:s, s:o, s:o, s:O}", "id", container->state.id, "bundle",
 			 container->bundle.path, "config", agent_config(container), "rootfs",
-			 rootfs, "binds", container->binds.how);
+			 images_describe(images), "binds", container->binds.how);
 	if (seccomp)
 		json_object_set(body, "seccomp", seccomp);
 	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
@@ -229,10 +254,10 @@ static char *create_body(const struct container *container, bool scratch, json_t
 	return text;
 }
 
-static int send_create(struct container *container, bool scratch, json_t *seccomp,
+static int send_create(struct container *container, const struct images *images, json_t *seccomp,
 		       struct error *err)
 {
-	cleanup_free char *body = create_body(container, scratch, seccomp);
+	cleanup_free char *body = create_body(container, images, seccomp);
 	int ret;
 
 	if (!body)
@@ -336,13 +361,12 @@ static int make(struct container *container, const struct globals *globals,
 	};
 	bool wanted = template_wanted(&globals->settings);
 	cleanup_fd int tty_fd = -1;
-	bool readonly = json_is_true(json_at(container->bundle.config, "root", "readonly", NULL));
 	int ret;
 
 	describe(container);
 	ret = state_save(&container->state, err);
 	if (ret == 0)
-		ret = images_make(&images, container->bundle.rootfs_fd, readonly, err);
+		ret = images_make(&images, &container->bundle, &globals->settings, true, err);
 	container->images_ns = monotonic_ns();
 	if (ret == 0)
 		ret = prepare_terminal(container, options, &tty_fd, err);
@@ -356,14 +380,15 @@ static int make(struct container *container, const struct globals *globals,
 	if (ret == 0)
 		ret = limit_memory(container, err);
 	if (ret == 0)
-		ret = launch(container, globals, &images, shape.cmdline, &template, tty_fd, err);
+		ret = launch_confirmed(container, globals, &images, shape.cmdline, &template,
+				       tty_fd, err);
 	/* A scope has had its limit from the beginning, but for swap. */
 	if (ret == 0 && container->placement.cgroup.scope)
 		ret = limit_memory(container, err);
 	if (ret == 0)
 		ret = run_create_hooks(container, err);
 	if (ret == 0)
-		ret = send_create(container, images.scratch_fd >= 0, seccomp, err);
+		ret = send_create(container, &images, seccomp, err);
 	if (ret == 0)
 		ret = limit_rest(container, err);
 	if (ret == 0)

@@ -60,6 +60,13 @@ int container_start(struct container *container, struct error *err);
 int container_discard(struct container *container, struct error *err);
 void container_destroy(struct container *container);
 
+/*
+ * What `run` does, for a bundle that somebody else made. created is called when it was read, or
+ * could not be. Returns the exit code of the workload or -errno, or ends as the workload did.
+ */
+int run_bundle(struct globals *globals, const char *bundle, const char *id, bool keep,
+	       void (*created)(void *ctx), void *ctx, struct error *err);
+
 /* Blocks INT, TERM, HUP and QUIT; they end a wait in container_create or container_start. */
 int container_block_signals(struct container *container, struct error *err);
 

@@ -1,238 +1,252 @@
 #include "runtime/images.h"
 #include "runtime/file.h"
+#include "runtime/image_store.h"
+#include "runtime/layer_build.h"
+#include "runtime/overlay.h"
+#include "runtime/scratch.h"
+#include "runtime/store.h"
 
 #include "common/cleanup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define SCRATCH_BYTES (8ull << 30)
-#define OUTPUT_MAX    16384
-
-/* Engines call some commands without PATH. */
-#define USUAL_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-char *find_tool(const char *name)
+struct image_layer *images_add_layer(struct images *images, int dir_fd, const char *path,
+				     struct error *err)
 {
-	const char *lists[] = {getenv("PATH"), USUAL_PATH};
+	struct image_layer *more;
+	char *copy = strdup(path);
 
-	for (int i = 0; i < 2; i++) {
-		const char *at = lists[i];
-
-		while (at && *at) {
-			int len = (int)strcspn(at, ":");
-			char *path = format("%.*s/%s", len, at, name);
-
-			if (path && len > 0 && access(path, X_OK) == 0)
-				return path;
-			free(path);
-			at += len + (at[len] == ':');
-		}
+	if (images->count == IMAGES_LAYERS_MAX) {
+		error_say(err, E2BIG, "the root has more than %d layers", IMAGES_LAYERS_MAX);
+		free(copy);
+		return NULL;
 	}
-	return NULL;
-}
-
-static int open_unnamed(struct error *err)
-{
-	char name[] = IMAGES_DIR "/image.XXXXXX";
-	int fd, ret;
-
-	ret = make_directories(IMAGES_DIR, 0700, err);
-	if (ret < 0)
-		return ret;
-	fd = open(IMAGES_DIR, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		return fd;
-	/* Some file systems have no O_TMPFILE. */
-	fd = mkostemp(name, O_CLOEXEC);
-	if (fd < 0)
-		return error_set(err, errno, "make a disk image in %s", IMAGES_DIR);
-	unlink(name);
-	return fd;
-}
-
-/* In the child: only what the tool needs, and its output to the pipe. */
-static void __attribute__((noreturn))
-exec_tool(const char *path, char **argv, int output_fd, const int *fds)
-{
-	sigset_t none;
-	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	dup2(null_fd, STDIN_FILENO);
-	dup2(output_fd, STDOUT_FILENO);
-	dup2(output_fd, STDERR_FILENO);
-	for (; *fds >= 0; fds++)
-		fcntl(*fds, F_SETFD, 0);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	execv(path, argv);
-	dprintf(STDERR_FILENO, "%s: %s\n", path, strerror(errno));
-	_exit(127);
-}
-
-/* Reads all that the tool says; keeps the beginning of it. */
-static void drain(int fd, char *text, size_t size)
-{
-	size_t used = 0;
-	char rest[512];
-	ssize_t n;
-
-	for (;;) {
-		bool full = used + 1 >= size;
-
-		n = full ? read(fd, rest, sizeof(rest)) : read(fd, text + used, size - used - 1);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		if (!full)
-			used += (size_t)n;
+	more = realloc(images->layers, (images->count + 1) * sizeof(*more));
+	if (more)
+		images->layers = more;
+	if (!more || !copy) {
+		error_set(err, ENOMEM, "layers");
+		free(copy);
+		return NULL;
 	}
-	text[used] = '\0';
+	more += images->count++;
+	*more = (struct image_layer){.layer = LAYER_INIT, .dir_fd = dir_fd, .path = copy};
+	return more;
 }
 
-static const char *last_line(char *text)
+/* Takes dir_fd. */
+static int add_directory(struct images *images, int dir_fd, const char *path, bool quick,
+			 struct error *err)
 {
-	size_t len = strlen(text);
-	char *start;
+	struct image_layer *layer = images_add_layer(images, dir_fd, path, err);
+	struct layer_directory from = {.dir_fd = dir_fd, .path = path, .sealed = images->sealed};
+	int ret;
 
-	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
-		text[--len] = '\0';
-	start = strrchr(text, '\n');
-	return start ? start + 1 : text;
-}
-
-/* A tool on its way. */
-struct tool {
-	const char *name;
-	pid_t pid;
-	int output_fd;
-};
-
-/* Starts a tool with fds (ended by -1) inherited at their own numbers. */
-static int tool_start(struct tool *tool, char **argv, const int *fds, struct error *err)
-{
-	cleanup_free char *path = find_tool(argv[0]);
-	int ends[2];
-
-	if (!path)
-		return error_say(err, ENOENT, "%s is missing: install %s", argv[0],
-				 strcmp(argv[0], "mkfs.erofs") ? "e2fsprogs" : "erofs-utils");
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return error_set(err, errno, "run %s", argv[0]);
-	tool->name = argv[0];
-	tool->pid = fork();
-	if (tool->pid == 0)
-		exec_tool(path, argv, ends[1], fds);
-	close(ends[1]);
-	tool->output_fd = ends[0];
-	if (tool->pid > 0)
-		return 0;
-	close_fd(&tool->output_fd);
-	return error_set(err, errno, "run %s", argv[0]);
-}
-
-static int tool_finish(struct tool *tool, struct error *err)
-{
-	char text[OUTPUT_MAX];
-	const char *said;
-	int status;
-
-	drain(tool->output_fd, text, sizeof(text));
-	close_fd(&tool->output_fd);
-	while (waitpid(tool->pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return error_set(err, errno, "run %s", tool->name);
-	if (WIFSIGNALED(status))
-		return error_say(err, EIO, "%s was ended by signal %d", tool->name,
-				 WTERMSIG(status));
-	if (WEXITSTATUS(status) == 0)
-		return 0;
-	said = last_line(text);
-	/* Some tools begin with their own name. */
-	if (!strncmp(said, tool->name, strlen(tool->name)))
-		return error_say(err, EIO, "%s", said);
-	return error_say(err, EIO, "%s: %s", tool->name, said);
-}
-
-static int start_lower(struct tool *tool, int fd, int rootfs_fd, struct error *err)
-{
-	char image[32], source[32];
-	char *argv[] = {"mkfs.erofs", "--quiet", image, source, NULL};
-
-	snprintf(image, sizeof(image), "/proc/self/fd/%d", fd);
-	snprintf(source, sizeof(source), "/proc/self/fd/%d", rootfs_fd);
-	return tool_start(tool, argv, (const int[]){fd, rootfs_fd, -1}, err);
-}
-
-static int start_scratch(struct tool *tool, int fd, struct error *err)
-{
-	char image[32];
-	char *argv[] = {"mkfs.ext4",
-			"-q",
-			"-F",
-			"-O",
-			"^has_journal,^resize_inode",
-			"-m",
-			"0",
-			"-E",
-			"lazy_itable_init=1,nodiscard",
-			image,
-			NULL};
-
-	if (ftruncate(fd, (off_t)SCRATCH_BYTES) < 0)
-		return error_set(err, errno, "make it %llu bytes large", SCRATCH_BYTES);
-	snprintf(image, sizeof(image), "/proc/self/fd/%d", fd);
-	return tool_start(tool, argv, (const int[]){fd, -1}, err);
-}
-
-/* The two tools run at the same time. */
-static int make_both(struct images *images, int rootfs_fd, struct error *err)
-{
-	struct error why = {0};
-	struct tool lower, scratch;
-	int ret = start_lower(&lower, images->lower_fd, rootfs_fd, err);
-	int other = 0;
-
-	if (ret < 0)
-		return ret;
-	if (images->scratch_fd >= 0) {
-		other = start_scratch(&scratch, images->scratch_fd, &why);
-		if (other == 0)
-			other = tool_finish(&scratch, &why);
+	if (!layer) {
+		close(dir_fd);
+		return -err->code;
 	}
-	ret = tool_finish(&lower, err);
-	if (ret == 0 && other < 0)
-		ret = error_say(err, -other, "%s", why.message);
+	ret = quick ? layer_recall(&layer->layer, &from, err) : 0;
+	if (ret != 0)
+		return ret < 0 ? ret : 0;
+	ret = layer_of_directory(&layer->layer, &from, err);
+	close_fd(&layer->dir_fd);
 	return ret;
 }
 
-int images_make(struct images *images, int rootfs_fd, bool readonly, struct error *err)
+static bool is_empty(int dir_fd)
 {
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	int count = 0;
+
+	while (dir && (entry = readdir(dir)) && count <= 2)
+		count++;
+	return dir && count <= 2;
+}
+
+/*
+ * What the engine has put on top for this one container: mount points, what was copied in. An image
+ * of it is of no use to others, so it is a file without a name.
+ */
+static int add_upper(struct images *images, const struct overlay *overlay, struct error *err)
+{
+	cleanup_fd int dir_fd = overlay_open(overlay, overlay->upper);
+	struct layer_directory from = {.dir_fd = dir_fd, .path = overlay->upper};
+	struct image_layer *layer;
+	struct stat st;
 	int ret;
 
-	images->lower_fd = open_unnamed(err);
-	if (images->lower_fd < 0)
-		return images->lower_fd;
-	if (!readonly) {
-		images->scratch_fd = open_unnamed(err);
-		if (images->scratch_fd < 0)
-			return images->scratch_fd;
+	if (dir_fd < 0)
+		return error_set(err, -dir_fd, "open %s", overlay->upper);
+	if (is_empty(dir_fd))
+		return 0;
+	layer = images_add_layer(images, -1, overlay->upper, err);
+	if (!layer)
+		return -err->code;
+	layer->layer.fd = store_unnamed(err);
+	if (layer->layer.fd < 0)
+		return layer->layer.fd;
+	ret = layer_write(layer->layer.fd, &from, NULL, err);
+	if (ret < 0)
+		return error_prefix(err, ret, "make an image of %s", overlay->upper);
+	if (fstat(layer->layer.fd, &st) < 0)
+		return error_set(err, errno, "stat");
+	layer->layer.size = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* Returns 1, or 0 when the layers cannot be had one by one. */
+static int add_overlay(struct images *images, const struct overlay *overlay, bool quick,
+		       struct error *err)
+{
+	int *fds = calloc(overlay->count, sizeof(*fds));
+	size_t count = 0;
+	int ret = fds ? 1 : error_set(err, ENOMEM, "layers");
+
+	/* One place is the upper directory's. */
+	if (overlay->count >= IMAGES_LAYERS_MAX)
+		ret = 0;
+
+	while (ret > 0 && count < overlay->count) {
+		fds[count] = overlay_open(overlay, overlay->lower[count]);
+		if (fds[count] < 0)
+			ret = 0;
+		else
+			count++;
 	}
-	ret = make_both(images, rootfs_fd, err);
-	return error_prefix(err, ret, "make a disk image in %s", IMAGES_DIR);
+	if (ret > 0 && overlay->upper)
+		ret = add_upper(images, overlay, err) < 0 ? -err->code : 1;
+	for (size_t i = 0; i < count; i++) {
+		if (ret <= 0)
+			close(fds[i]);
+		else if (add_directory(images, fds[i], overlay->lower[i], quick, err) < 0)
+			ret = -err->code;
+	}
+	free(fds);
+	images->metacopy = overlay->metacopy;
+	images->userxattr = overlay->userxattr;
+	return ret;
+}
+
+static int add_layers(struct images *images, const struct bundle *bundle, bool quick,
+		      struct error *err)
+{
+	cleanup_overlay struct overlay overlay = {0};
+	int ret = overlay_find(bundle->rootfs_fd, &overlay, err);
+	int fd;
+
+	if (ret > 0)
+		ret = add_overlay(images, &overlay, quick, err);
+	if (ret != 0)
+		return ret < 0 ? ret : 0;
+	/* A directory, or an overlay that only the host can put together. */
+	images->metacopy = images->userxattr = false;
+	fd = openat(bundle->rootfs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(err, errno, "root.path: open %s", bundle->rootfs);
+	return add_directory(images, fd, bundle->rootfs, quick, err);
+}
+
+static int add_scratch(struct images *images, const struct bundle *bundle,
+		       const struct settings *settings, struct error *err)
+{
+	const char *size = settings_text(settings, "scratch-size");
+	uint64_t bytes = SCRATCH_DEFAULT_BYTES;
+	int ret = size ? scratch_parse_size(size, &bytes, err) : 0;
+
+	if (ret < 0)
+		return error_prefix(err, ret, "scratch-size");
+	if (json_is_true(json_at(bundle->config, "root", "readonly", NULL)))
+		return 0;
+	images->scratch_fd = scratch_make(bytes, err);
+	return images->scratch_fd < 0 ? images->scratch_fd : 0;
+}
+
+int images_make(struct images *images, const struct bundle *bundle, const struct settings *settings,
+		bool quick, struct error *err)
+{
+	const char *seal = settings_text(settings, "seal");
+	const char *image = settings_text(settings, "image");
+	/* The scratch disk first: what is wrong with it is found at once. */
+	int ret = add_scratch(images, bundle, settings, err);
+
+	images->sealed = seal && !strcmp(seal, "verity");
+	if (ret < 0)
+		return ret;
+	return image ? image_add_layers(images, image, err)
+		     : add_layers(images, bundle, quick, err);
+}
+
+int images_confirm(struct images *images, struct error *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < images->count; i++) {
+		struct image_layer *layer = &images->layers[i];
+		struct layer_directory from = {
+			.dir_fd = layer->dir_fd, .path = layer->path, .sealed = images->sealed};
+
+		if (layer->dir_fd < 0)
+			continue;
+		ret = layer_confirm(&layer->layer, &from, err);
+		close_fd(&layer->dir_fd);
+	}
+	return ret;
+}
+
+static json_t *describe_layer(const struct layer *layer, uint64_t offset)
+{
+	json_t *part = json_pack("{s:s, s:I, s:I}", "device", "/dev/vda", "offset",
+				 (json_int_t)offset, "size", (json_int_t)layer->size);
+
+	if (part && layer->seal.data_blocks)
+		json_object_set_new(part, "seal",
+				    json_pack("{s:s, s:s, s:I}", "rootHash", layer->seal.root_hash,
+					      "salt", layer->seal.salt, "dataBlocks",
+					      (json_int_t)layer->seal.data_blocks));
+	return part;
+}
+
+json_t *images_describe(const struct images *images)
+{
+	json_t *lower = json_array();
+	json_t *rootfs = json_pack("{s:o}", "lower", lower);
+	uint64_t offset = 0;
+
+	/* A single layer is the disk. */
+	if (images->count == 1 && !images->layers[0].layer.seal.data_blocks)
+		json_array_append_new(lower, json_string("/dev/vda"));
+	else
+		for (size_t i = 0; i < images->count; i++) {
+			json_array_append_new(lower,
+					      describe_layer(&images->layers[i].layer, offset));
+			offset += images->layers[i].layer.size;
+		}
+	if (images->scratch_fd >= 0)
+		json_object_set_new(rootfs, "scratch", json_string("/dev/vdb"));
+	if (images->metacopy)
+		json_object_set_new(rootfs, "metacopy", json_true());
+	if (images->userxattr)
+		json_object_set_new(rootfs, "userxattr", json_true());
+	return rootfs;
 }
 
 void images_destroy(struct images *images)
 {
-	close_fd(&images->lower_fd);
+	for (size_t i = 0; i < images->count; i++) {
+		layer_close(&images->layers[i].layer);
+		close_fd(&images->layers[i].dir_fd);
+		free(images->layers[i].path);
+	}
+	free(images->layers);
 	close_fd(&images->scratch_fd);
+	*images = (struct images)IMAGES_INIT;
 }

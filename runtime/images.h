@@ -1,28 +1,61 @@
-/* The disks of a VM: files without a name, so that nothing of them can be left behind. */
+/*
+ * The disks of a VM: the layers of its root, read-only and shared by way of the cache, and a
+ * scratch disk of its own.
+ */
 #ifndef RUNTIME_IMAGES_H
 #define RUNTIME_IMAGES_H
 
 #include "common/error.h"
+#include "runtime/bundle.h"
+#include "runtime/layer_cache.h"
+#include "runtime/settings.h"
 
 #include <stdbool.h>
 
-#define IMAGES_DIR "/var/lib/bulkhead"
+#define IMAGES_LAYERS_MAX 256 /* a root of more of them is imaged as a whole */
 
-struct images {
-	int lower_fd;	/* EROFS of the bundle's root, read-only */
-	int scratch_fd; /* empty ext4, sparse; -1 when the root is read-only */
+/* A layer, and the directory that it was made of. */
+struct image_layer {
+	struct layer layer;
+	int dir_fd; /* -1: none, or nothing to be confirmed about it any more */
+	char *path;
 };
 
-#define IMAGES_INIT                              \
-	{                                        \
-		.lower_fd = -1, .scratch_fd = -1 \
+struct images {
+	struct image_layer *layers; /* the top layer first; together they are the first disk */
+	size_t count;
+	int scratch_fd; /* empty ext4, sparse, the second disk; -1 when the root is read-only */
+	bool metacopy, userxattr; /* how the layers have to be joined */
+	bool sealed;		  /* the layers, by dm-verity */
+};
+
+#define IMAGES_INIT              \
+	{                        \
+		.scratch_fd = -1 \
 	}
 
-int images_make(struct images *images, int rootfs_fd, bool readonly, struct error *err);
+/*
+ * Finds the layers of the bundle's root in the cache or makes them, and makes the scratch disk.
+ * With quick, layers that were known before are taken without reading their directories again:
+ * images_confirm has to be asked before anything of the guest's is believed.
+ */
+int images_make(struct images *images, const struct bundle *bundle, const struct settings *settings,
+		bool quick, struct error *err);
+
+/*
+ * Reads the directories of the layers that were taken unread, while the VM boots. Returns 0,
+ * -ESTALE when the images are not the root as it is now, or -errno.
+ */
+int images_confirm(struct images *images, struct error *err);
+
+/* A further layer, below those that are there; takes dir_fd on success. NULL on failure. */
+struct image_layer *images_add_layer(struct images *images, int dir_fd, const char *path,
+				     struct error *err);
+
+/* CREATE's "rootfs" (docs/interfaces.md). */
+json_t *images_describe(const struct images *images);
+
 void images_destroy(struct images *images);
 #define cleanup_images __attribute__((cleanup(images_destroy)))
-
-/* The path of a tool, looked for in PATH and in the usual places. NULL when it is missing. */
-char *find_tool(const char *name);
 
 #endif

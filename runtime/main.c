@@ -3,6 +3,7 @@
 #include "runtime/delegate.h"
 #include "runtime/file.h"
 #include "runtime/options.h"
+#include "runtime/store.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -20,23 +21,16 @@ static const struct {
 	const char *name;
 	command_fn *run;
 } commands[] = {
-	{"check", cmd_check},
-	{"compare", cmd_compare},
-	{"create", cmd_create},
-	{"delete", cmd_delete},
-	{"events", cmd_events},
-	{"exec", cmd_exec},
-	{"features", cmd_features},
-	{"kill", cmd_kill},
-	{"list", cmd_list},
-	{"pause", cmd_pause},
-	{"ps", cmd_ps},
-	{"resume", cmd_resume},
-	{"run", cmd_run},
-	{"spec", cmd_spec},
-	{"start", cmd_start},
-	{"state", cmd_state},
-	{"template", cmd_template},
+	{"cache", cmd_cache},	  {"check", cmd_check},
+	{"compare", cmd_compare}, {"create", cmd_create},
+	{"delete", cmd_delete},	  {"events", cmd_events},
+	{"exec", cmd_exec},	  {"features", cmd_features},
+	{"image", cmd_image},	  {"kill", cmd_kill},
+	{"launch", cmd_launch},	  {"list", cmd_list},
+	{"pause", cmd_pause},	  {"ps", cmd_ps},
+	{"resume", cmd_resume},	  {"run", cmd_run},
+	{"spec", cmd_spec},	  {"start", cmd_start},
+	{"state", cmd_state},	  {"template", cmd_template},
 	{"update", cmd_update},
 };
 
@@ -86,6 +80,9 @@ static const struct command_line command_line = {
 		"  list              list the containers\n"
 		"  spec              write a config.json to begin with\n"
 		"  features          print what is supported, as JSON\n"
+		"  image VERB        pull, import, list, remove or unpack images\n"
+		"  launch IMAGE      run a command in a VM from an image or a directory, without a bundle\n"
+		"  cache VERB        list, shrink or verify the layer images that VMs share\n"
 		"  template VERB     list, wait for or clear the saved VMs that others start from\n"
 		"  compare BUNDLE    run a bundle in a VM and in namespaces, and show the difference\n"
 		"  check             say whether this machine can run containers",
@@ -201,6 +198,8 @@ static int load_settings(struct globals *globals, const struct arguments *a, str
 {
 	int ret = settings_load(&globals->settings, a->config, err);
 
+	if (ret == 0)
+		ret = store_set(&globals->settings, err);
 	if (ret == 0 && !globals->debug && settings_true(&globals->settings, "debug")) {
 		globals->debug = true;
 		log_open(globals->log_fd, a->json, LOG_LEVEL_DEBUG);

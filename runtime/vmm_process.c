@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define ARGV_MAX 64
-#define FDS_MAX	 16
+#define FDS_MAX	 (IMAGES_LAYERS_MAX + 16)
 
 static char *find_file(const char *variable, const char *set, const char *beside,
 		       const char *installed)
@@ -54,6 +54,11 @@ void vmm_find_files(struct vmm_files *files, const struct settings *settings)
 				  "guest/vmlinux", "vmlinux");
 	files->initramfs = find_file("BULKHEAD_INITRAMFS", settings_text(settings, "initramfs"),
 				     "guest/initramfs.cpio", "initramfs.cpio");
+}
+
+char *vmm_find_program(const char *name)
+{
+	return find_file("BULKHEAD_UNPACK", NULL, name, name);
 }
 
 void vmm_files_destroy(struct vmm_files *files)
@@ -108,12 +113,32 @@ static void push_fd(struct command_line *line, const char *name, int fd)
 	inherit(line, fd);
 }
 
-static void push_disk(struct command_line *line, int fd, const char *rest)
+/* All layers are one disk: its files follow each other. */
+static void push_layers(struct command_line *line, const struct images *images)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out) {
+		line->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < images->count; i++) {
+		fprintf(out, "%s%d", i ? ":" : "fd=", images->layers[i].layer.fd);
+		inherit(line, images->layers[i].layer.fd);
+	}
+	fputs(",ro,serial=layers", out);
+	push(line, strdup("--disk"));
+	push(line, fclose(out) == 0 ? text : NULL);
+}
+
+static void push_scratch(struct command_line *line, int fd)
 {
 	if (fd < 0)
 		return;
 	push(line, strdup("--disk"));
-	push(line, format("fd=%d%s", fd, rest));
+	push(line, format("fd=%d,serial=scratch", fd));
 	inherit(line, fd);
 }
 
@@ -134,8 +159,8 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_option(line, "--initramfs", files->initramfs);
 	push_number(line, "--memory", options->size->memory_mib);
 	push_number(line, "--cpus", options->size->vcpus);
-	push_disk(line, options->images->lower_fd, ",ro,serial=lower0");
-	push_disk(line, options->images->scratch_fd, ",serial=scratch");
+	push_layers(line, options->images);
+	push_scratch(line, options->images->scratch_fd);
 	for (unsigned int i = 0; i < options->nics; i++)
 		push_option(line, "--nic", options->user_net ? "stream" : "tap");
 	if (options->size->agent_timeout_ms)

@@ -19,6 +19,9 @@ struct vmm_files {
  * beside the runtime's own binary (build/), or in PREFIX/libexec/bulkhead or PREFIX/lib/bulkhead.
  */
 void vmm_find_files(struct vmm_files *files, const struct settings *settings);
+/* A program of ours, looked for as the VMM is. NULL when it is missing. */
+char *vmm_find_program(const char *name);
+
 /* Whether the beginning of the file is what it should be. Returns 0, or a negative errno and why.
  */
 int vmm_check_kernel(const char *path, struct error *err);

@@ -186,26 +186,58 @@ static int copy_fd(int fd)
 	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
+/* A disk's files after the first. */
+struct more_files {
+	int *fds;
+	unsigned int count;
+};
+
+static void close_more(struct more_files *more)
+{
+	for (unsigned int i = 0; i < more->count; i++)
+		close(more->fds[i]);
+	free(more->fds);
+}
+
+static int copy_more(struct more_files *more, const struct vmm_disk *disk)
+{
+	more->fds = calloc(disk->more_count + 1, sizeof(int));
+	if (!more->fds)
+		return -ENOMEM;
+	for (; more->count < disk->more_count; more->count++) {
+		more->fds[more->count] = copy_fd(disk->more_fds[more->count]);
+		if (more->fds[more->count] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 static int plug_disk(struct machine *machine, unsigned int i, struct error *err)
 {
 	const struct vmm_disk *disk = &machine->config.options->disks[i];
 	cleanup_fd int fd = copy_fd(disk->fd);
+	__attribute__((cleanup(close_more))) struct more_files more = {0};
+	int ret = copy_more(&more, disk);
 	struct blk_options options = {
 		.fd = fd,
+		.more_fds = more.fds,
+		.more_count = disk->more_count,
 		.read_only = disk->read_only,
 		.serial = disk->serial,
 		.name = machine->disk_names[i],
 		.thread_begins = confined(machine) ? disk_thread_begins : NULL,
 	};
-	int ret;
 
 	snprintf(machine->disk_names[i], sizeof(machine->disk_names[i]), "disk%u", i);
 	if (fd < 0 && disk->fd >= 0)
 		return error_set(err, errno, "%s", options.name);
+	if (ret < 0)
+		return error_set(err, -ret, "%s", options.name);
 	ret = blk_create(&machine->disks[i], &options, &machine->memory.map, err);
 	if (ret < 0)
 		return ret;
 	take_fd(&fd);
+	more.count = 0;
 	return plug(machine, blk_device(machine->disks[i]), blk_loop(machine->disks[i]), err);
 }
 

@@ -40,8 +40,8 @@ static const struct argp_option option_list[] = {
 	{"initramfs", KEY_INITRAMFS, "PATH", 0, "cpio archive with the agent as /init", 0},
 	{"memory", KEY_MEMORY, "MIB", 0, "Guest memory", 0},
 	{"cpus", KEY_CPUS, "N", 0, "Virtual CPUs", 0},
-	{"disk", KEY_DISK, "fd=N|empty[,ro][,serial=TEXT]", 0,
-	 "A disk; vda, vdb, ... in this order", 0},
+	{"disk", KEY_DISK, "fd=N[:N...]|empty[,ro][,serial=TEXT]", 0,
+	 "A disk, of one file or several that follow each other; vda, vdb, ... in this order", 0},
 	{"nic", KEY_NIC, "tap|stream", 0, "A NIC without a link; what it is to be attached to", 0},
 	{"vsock-fd", KEY_VSOCK_FD, "N", 0, "Listening Unix socket for CONNECT <port>", 0},
 	{"control-fd", KEY_CONTROL_FD, "N", 0, "Listening Unix socket of the control protocol", 0},
@@ -107,6 +107,21 @@ static void parse_relax(struct argp_state *state, struct vmm_options *options, c
 	options->relaxed |= (unsigned int)layers;
 }
 
+static void parse_files(struct argp_state *state, struct vmm_disk *disk, char *text)
+{
+	char *item = strsep(&text, ":");
+
+	disk->fd = parse_fd(state, "--disk fd", item);
+	if (!text)
+		return;
+	/* As long as the process; a descriptor takes two characters at least. */
+	disk->more_fds = calloc(strlen(text) / 2 + 1, sizeof(int));
+	if (!disk->more_fds)
+		argp_failure(state, 2, ENOMEM, "--disk");
+	while (disk->more_fds && (item = strsep(&text, ":")) != NULL)
+		disk->more_fds[disk->more_count++] = parse_fd(state, "--disk fd", item);
+}
+
 static void parse_disk(struct argp_state *state, struct vmm_options *options, char *text)
 {
 	struct vmm_disk *disk = &options->disks[options->disk_count];
@@ -120,7 +135,7 @@ static void parse_disk(struct argp_state *state, struct vmm_options *options, ch
 	disk->fd = -1;
 	while ((item = strsep(&text, ",")) != NULL) {
 		if (strncmp(item, "fd=", 3) == 0)
-			disk->fd = parse_fd(state, "--disk fd", item + 3);
+			parse_files(state, disk, item + 3);
 		else if (strcmp(item, "empty") == 0)
 			empty = true;
 		else if (strcmp(item, "ro") == 0)

@@ -7,11 +7,13 @@
 #include "devices/blk.h"
 
 #define VMM_DISKS_MAX 16
-#define VMM_CPUS_MAX  64 /* the guest kernel's NR_CPUS */
-#define VMM_FDS_MAX   64
+#define VMM_CPUS_MAX  64  /* the guest kernel's NR_CPUS */
+#define VMM_FDS_MAX   320 /* some 256 of image layers */
 
 struct vmm_disk {
-	int fd; /* -1: an empty drive, for a template */
+	int fd;	       /* -1: an empty drive, for a template */
+	int *more_fds; /* the files that follow it: blk_options */
+	unsigned int more_count;
 	bool read_only;
 	char serial[BLK_SERIAL_LEN + 1]; /* empty: none */
 };

@@ -244,14 +244,14 @@ make_initramfs() {
 
 @test "disk full while the images are made, and tools that are missing" {
 	note_host
-	elsewhere_refuses 'make a disk image in /var/lib/bulkhead' '
+	elsewhere_refuses 'make an image in /var/lib/bulkhead/layers: mkfs.erofs: ' '
 		mount -t tmpfs -o size=100k tmpfs /var/lib/bulkhead
 		build/bulkhead --root "$1" run -b "$2" "$3"'
 	grep -q 'No space left on device' "$WORK/stderr"
 	# The root fits now, the scratch disk does not.
 	mkdir "$BUNDLE/empty"
 	config '.root = {path: "empty", readonly: false}'
-	elsewhere_refuses 'make a disk image in /var/lib/bulkhead: mkfs.ext4: ' '
+	elsewhere_refuses 'scratch disk: /var/lib/bulkhead/scratch: mkfs.ext4: ' '
 		mount -t tmpfs -o size=64k tmpfs /var/lib/bulkhead
 		build/bulkhead --root "$1" run -b "$2" "$3"'
 	elsewhere_refuses 'mkfs.erofs is missing: install erofs-utils' '

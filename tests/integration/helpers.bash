@@ -117,13 +117,14 @@ ends_with() {
 
 # All that a container may leave on the host, to compare before and after.
 host_footprint() {
-	# Templates are kept on purpose.
+	# Templates and layers are kept on purpose, nothing half-made is.
 	build/bulkhead template wait
 	{
 		pgrep -c bulkhead-vmm || true
 		grep -c . /proc/self/mountinfo
 		find /sys/fs/cgroup -type d 2>/dev/null | wc -l
-		find "$WORK/state" /var/lib/bulkhead -mindepth 1 -not -path '*/templates*' 2>/dev/null | wc -l
+		find "$WORK/state" -mindepth 1 2>/dev/null | wc -l
+		find /var/lib/bulkhead -mindepth 1 \( -name '.new-*' -o -name '.disk-*' \) 2>/dev/null | wc -l
 	} | tr '\n' ' '
 }
 

@@ -415,6 +415,66 @@ START_TEST(a_read_only_disk_stays_as_it_is)
 }
 END_TEST
 
+/* Three files of 3, 0 and 5 sectors, and odd rests that do not count. */
+static void setup_joined(void)
+{
+	struct blk_options options = {.read_only = true, .name = "blk", .more_count = 2};
+	const int sectors[] = {3, 0, 5};
+	int fds[3];
+	uint8_t bytes[5 * SECTOR];
+
+	driver_init(&driver);
+	disk = -1;
+	for (int i = 0; i < 3; i++) {
+		fds[i] = memfd_create("part", MFD_CLOEXEC);
+		fill(bytes, sizeof(bytes), (uint8_t)(i + 1));
+		ck_assert_int_eq(pwrite(fds[i], bytes, sectors[i] * SECTOR, 0),
+				 sectors[i] * SECTOR);
+		ck_assert_int_eq(ftruncate(fds[i], sectors[i] * SECTOR + 7), 0);
+	}
+	options.fd = fds[0];
+	options.more_fds = fds + 1;
+	ck_assert_int_eq(blk_create(&blk, &options, &driver.mem, NULL), 0);
+	driver_attach(&driver, blk_device(blk), blk_loop(blk), false);
+	driver_start(&driver, DRIVER_FEATURES | (blk_device(blk)->features & 0xffff));
+}
+
+START_TEST(files_follow_each_other)
+{
+	uint64_t data = driver_alloc(&driver, 8 * SECTOR);
+	uint8_t all[8 * SECTOR];
+
+	fill(all, 3 * SECTOR, 1);
+	fill(all + 3 * SECTOR, 5 * SECTOR, 3);
+	for (uint64_t from = 0; from < 8; from++)
+		for (uint32_t count = 1; count <= 8 - from; count++) {
+			uint32_t len = count * SECTOR;
+
+			memset(driver_at(&driver, data), 0, len);
+			ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, from, data, len, true),
+					  VIRTIO_BLK_S_OK);
+			ck_assert_mem_eq(driver_at(&driver, data), all + from * SECTOR, len);
+		}
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, 7, data, 2 * SECTOR, true), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_FLUSH, 0, 0, 0, false), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+START_TEST(only_a_read_only_disk_is_several_files)
+{
+	struct blk_options options = {.name = "blk", .more_count = 1};
+	struct error err = {0};
+	struct blk *none;
+	int other = memfd_create("part", MFD_CLOEXEC);
+
+	options.fd = disk;
+	options.more_fds = &other;
+	ck_assert_int_eq(blk_create(&none, &options, &driver.mem, &err), -EINVAL);
+	ck_assert_str_eq(err.message, "blk: only a read-only disk can be several files");
+	close(other);
+}
+END_TEST
+
 START_TEST(what_is_no_disk_is_refused)
 {
 	struct blk_options options = {.name = "blk"};
@@ -465,6 +525,11 @@ Suite *blk_suite(void)
 	suite_add_tcase(suite, all_cases("plain", setup_plain));
 	tcase_add_checked_fixture(tcase, setup_read_only, teardown);
 	tcase_add_test(tcase, a_read_only_disk_stays_as_it_is);
+	tcase_add_test(tcase, only_a_read_only_disk_is_several_files);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("joined");
+	tcase_add_checked_fixture(tcase, setup_joined, teardown);
+	tcase_add_test(tcase, files_follow_each_other);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

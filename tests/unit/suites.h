@@ -25,6 +25,7 @@
 	SUITE(blk) \
 	SUITE(net) \
 	SUITE(rate_limit) \
+	SUITE(layers) \
 	SUITE(vsock) \
 	SUITE(vsock_flow) \
 	SUITE(vsock_hybrid)

@@ -1,14 +1,25 @@
 # The unit tests, one program from every tests/unit/*_test.c; a second build of it has ASan and UBSan.
 # Each file's suite is a function named after the file: loop_test.c has Suite *loop_suite(void).
 
+# Of the runtime, what can be tested without a VM.
+UNIT_RUNTIME := $(addprefix runtime/,digest.c file.c hooks.c json.c layer_cache.c layer_entry.c overlay.c scratch.c \
+		settings.c spec_check.c spec_fields.c store.c tool.c tree.c vm_size.c)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c) $(wildcard devices/*.c) \
-		 $(wildcard protocol/*.c) vmm/exec.c vmm/stdio.c \
-		 $(addprefix runtime/,file.c json.c hooks.c settings.c spec_check.c spec_fields.c vm_size.c))
-UNIT_LIBS = $(shell pkg-config --libs check liburing jansson) -lpthread
+		 $(wildcard protocol/*.c) vmm/exec.c vmm/stdio.c $(UNIT_RUNTIME))
+UNIT_LIBS = $(shell pkg-config --libs check liburing jansson) -l:libcrypto.a -lpthread
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
 
 .PHONY: unit-test
-unit-test: $(BUILD)/tests/unit
+unit-test: $(BUILD)/tests/unit $(BUILD)/tests/tree $(BUILD)/tests/set-attributes
+
+# What the bats tests compare file trees with, inside and outside: static, so that it runs in any root.
+$(BUILD)/tests/tree: tests/integration/tree.c runtime/digest.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -static -o $@ $^ -l:libcrypto.a
+
+$(BUILD)/tests/set-attributes: tests/integration/set_attributes.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $^
 
 $(BUILD)/tests/unit.o/%.o: %.c
 	@mkdir -p $(@D)
