@@ -83,6 +83,8 @@ static int leave_initramfs(struct error *err)
 		    mount(mounts[i].source, mounts[i].target, mounts[i].type, mounts[i].flags,
 			  mounts[i].data) < 0)
 			return error_set(err, errno, "mount /%s", mounts[i].target);
+	/* Else kcompactd looks twice a second whether there is something to tidy up in advance. */
+	path_write("proc/sys/vm/compaction_proactiveness", "0");
 	if (mount_cgroups() < 0)
 		return error_set(err, errno, "mount cgroup2");
 	if (mkdir("run", 0755) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
