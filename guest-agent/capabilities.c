@@ -3,6 +3,7 @@
 #include <cap-ng.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "common/cleanup.h"
 #include "guest-agent/spec.h"
@@ -53,7 +54,6 @@ static void fill_all(const struct capability_sets *sets)
 	fill(CAPNG_EFFECTIVE, sets->effective);
 	fill(CAPNG_PERMITTED, sets->permitted);
 	fill(CAPNG_INHERITABLE, sets->inheritable);
-	fill(CAPNG_AMBIENT, sets->ambient);
 }
 
 int capabilities_bound(const struct capability_sets *sets, struct error *err)
@@ -64,12 +64,23 @@ int capabilities_bound(const struct capability_sets *sets, struct error *err)
 	return 0;
 }
 
+/*
+ * One by one: one that is not inheritable too is refused, as runc only warns of, and must not keep
+ * the others out.
+ */
+static void raise_ambient(uint64_t set)
+{
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (unsigned long cap = 0; cap < 64 && cap <= CAP_LAST_CAP; cap++)
+		if (set >> cap & 1)
+			prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+}
+
 int capabilities_apply(const struct capability_sets *sets, struct error *err)
 {
 	fill_all(sets);
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
 		return error_set(err, EPERM, "unable to apply caps");
-	/* An ambient capability that is not inheritable too is refused; runc only warns as well. */
-	capng_apply(CAPNG_SELECT_AMBIENT);
+	raise_ambient(sets->ambient);
 	return 0;
 }
