@@ -57,6 +57,9 @@ client() {
 
 dockerd_start() {
 	export DOCKER_HOST=unix://$ENGINE/docker.sock DOCKER_CONFIG=$ENGINE/client
+	# podman reads it too, and wants it to be there.
+	mkdir -p "$DOCKER_CONFIG"
+	echo '{}' >"$DOCKER_CONFIG/config.json"
 	jq -n --arg engine "$ENGINE" --arg runtime "$RUNTIME" --arg crun "$(command -v crun)" '{
 		"data-root": "\($engine)/docker", "exec-root": "\($engine)/docker-exec", pidfile: "\($engine)/docker.pid",
 		hosts: ["unix://\($engine)/docker.sock"], "storage-driver": "overlay2", bridge: "none", iptables: false,
