@@ -122,7 +122,9 @@ logs_have() {
 	echo "$output"
 	[[ $output = *'one /tmp 1000 input'* ]]
 	[[ $output = *6.12.* ]]
-	run -127 docker exec inside nowhere
+	# docker 20.10's code for whatever an exec fails with.
+	run -126 docker exec inside nowhere
+	[[ $output = *'executable file not found in $PATH'* ]]
 	docker top inside
 	docker pause inside
 	[ "$(docker inspect --format '{{.State.Status}}' inside)" = paused ]
