@@ -196,7 +196,9 @@ static int mount_sysfs(const char *target, const struct mount_options *options)
 	return mount("/sys", target, NULL, MS_BIND | MS_REC, NULL) < 0 ? -errno : 0;
 }
 
-/* As runc and crun: without a mode of its own a tmpfs has the one of the directory that it covers.
+/*
+ * As runc and crun: without a mode of its own a tmpfs has the one of the directory that it covers.
+ * Returns 1, or 0 where there is none yet: then the tmpfs keeps its own, and has nothing to copy.
  */
 static int tmpfs_keep_mode(int root_fd, const char *destination, struct mount_options *options)
 {
@@ -215,7 +217,7 @@ static int tmpfs_keep_mode(int root_fd, const char *destination, struct mount_op
 	if (len >= (int)sizeof(data))
 		return -E2BIG;
 	strcpy(options->data, data);
-	return 0;
+	return 1;
 }
 
 /* A tmpfs gets files after it was mounted: mount points, device nodes, the image's copy. */
@@ -229,12 +231,14 @@ static int mount_fs(int root_fd, const char *type, const char *source, const cha
 {
 	int ret = strcmp(type, "tmpfs") ? 0 : tmpfs_keep_mode(root_fd, destination, options);
 	cleanup_fd int target_fd = path_make_dir(root_fd, destination, err);
+	bool copy_up = options->copy_up && ret > 0;
 	char target[FD_PATH_SIZE];
 
 	if (target_fd < 0)
 		return target_fd;
 	if (ret < 0)
 		return error_set(err, -ret, "find the mode");
+	ret = 0;
 	path_of_fd(target_fd, target);
 	if (!strcmp(type, "sysfs"))
 		ret = mount_sysfs(target, options);
@@ -245,7 +249,7 @@ static int mount_fs(int root_fd, const char *type, const char *source, const cha
 		ret = -errno;
 	if (ret < 0)
 		return error_set(err, -ret, "mount %s", type);
-	if (options->copy_up) {
+	if (copy_up) {
 		cleanup_fd int top = path_open(root_fd, destination, O_RDONLY | O_DIRECTORY);
 
 		ret = top < 0 ? top : copy_tree(target_fd, top);

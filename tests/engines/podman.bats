@@ -56,7 +56,7 @@ pod() {
 		128
 		134217728
 		40
-		docker-init
+		podman-init
 		the guest's kernel
 		error
 	EOF2
