@@ -296,9 +296,10 @@ resolver_in() {
 			read($client, my $query, unpack("n", $len));
 			my ($id, $question) = unpack("a2 x10 a*", $query);
 			$question =~ /^((?:[^\0]+)\0....)/s or next;
+			my $asked = $1;
 			my $a = pack("n3 N n C4", 0xc00c, 1, 1, 60, 4, 10, 1, 2, 3);
 			my $count = $query =~ /large/ ? 125 : 1;
-			my $answer = $id . pack("n5", 0x8180, 1, $count, 0, 0) . $1 . $a x $count;
+			my $answer = $id . pack("n5", 0x8180, 1, $count, 0, 0) . $asked . $a x $count;
 			print $client pack("n", length $answer) . $answer;
 			close $client;
 		}' &
