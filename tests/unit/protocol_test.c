@@ -384,6 +384,46 @@ START_TEST(descriptors_are_bounded)
 }
 END_TEST
 
+START_TEST(bodies_of_exec_freeze_and_oom)
+{
+	uint8_t body[sizeof(struct proto_exec) + 2] = {0};
+	struct proto_exec head = {.process = 255, .holder = 4711}, out;
+	struct proto_freeze freeze = {.frozen = 1};
+	struct proto_oom oom = {.kills = 1ull << 40};
+	struct proto_frame frame = with_body(body, sizeof(body));
+	const char *json;
+	size_t len;
+
+	memcpy(body, &head, sizeof(head));
+	memcpy(body + sizeof(head), "{}", 2);
+	ck_assert_int_eq(proto_decode_exec(&frame, &out, &json, &len), 0);
+	ck_assert_uint_eq(out.process, 255);
+	ck_assert_uint_eq(out.holder, 4711);
+	ck_assert_uint_eq(len, 2);
+	ck_assert_mem_eq(json, "{}", 2);
+	/* No JSON at all is for who parses it; half a head is for nobody. */
+	frame.body_len = sizeof(head);
+	ck_assert_int_eq(proto_decode_exec(&frame, &out, &json, &len), 0);
+	ck_assert_uint_eq(len, 0);
+	frame.body_len = sizeof(head) - 1;
+	ck_assert_int_eq(proto_decode_exec(&frame, &out, &json, &len), -EPROTO);
+	frame.body_len = sizeof(head);
+	head.process = PROTO_PROCESS_MAX;
+	memcpy(body, &head, sizeof(head));
+	ck_assert_int_eq(proto_decode_exec(&frame, &out, &json, &len), -EPROTO);
+
+	frame = with_body(&freeze, sizeof(freeze));
+	ck_assert_int_eq(proto_decode_freeze(&frame, &freeze), 0);
+	freeze.frozen = 2;
+	ck_assert_int_eq(proto_decode_freeze(&frame, &freeze), -EPROTO);
+	frame = with_body(&oom, sizeof(oom));
+	ck_assert_int_eq(proto_decode_oom(&frame, &oom), 0);
+	ck_assert_uint_eq(oom.kills, 1ull << 40);
+	frame.body_len = sizeof(oom) - 1;
+	ck_assert_int_eq(proto_decode_oom(&frame, &oom), -EPROTO);
+}
+END_TEST
+
 Suite *protocol_suite(void)
 {
 	Suite *suite = suite_create("protocol");
@@ -397,6 +437,7 @@ Suite *protocol_suite(void)
 	tcase_add_test(tcase, a_frame_of_the_largest_size_passes_and_memory_stays_bounded);
 	tcase_add_test(tcase, bodies_have_exactly_their_size);
 	tcase_add_test(tcase, fields_out_of_range_are_refused);
+	tcase_add_test(tcase, bodies_of_exec_freeze_and_oom);
 	tcase_add_loop_test(tcase, text_of_errors_is_cleaned, 0,
 			    (int)(sizeof(texts) / sizeof(texts[0])));
 	tcase_add_test(tcase, errors_are_bounded);
