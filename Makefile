@@ -88,6 +88,15 @@ $(BUILD)/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $<
 
+# For bundles: nothing of the host's is in them.
+TEST_TOOLS = $(BUILD)/tests/fsx $(BUILD)/tests/inotify
+
+$(TEST_TOOLS): $(BUILD)/tests/%: tests/tools/%.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) -O2 -static $(WARNINGS) -o $@ $<
+
+unit-test: $(TEST_TOOLS)
+
 bench: all $(BUILD)/bench/until_hello $(BUILD)/bench/timed
 	@bench/run
 

@@ -21,7 +21,19 @@ int guest_memory_add(struct guest_memory *mem, uint64_t gpa, uint64_t len, void 
 	region->gpa = gpa;
 	region->len = len;
 	region->bytes = bytes;
+	region->fd = -1;
+	region->fd_offset = 0;
 	return 0;
+}
+
+void guest_memory_set_file(struct guest_memory *mem, int fd, const void *base)
+{
+	for (unsigned int i = 0; i < mem->count; i++) {
+		struct guest_region *region = &mem->regions[i];
+
+		region->fd = fd;
+		region->fd_offset = (uint64_t)(region->bytes - (const uint8_t *)base);
+	}
 }
 
 void *guest_memory_range(const struct guest_memory *mem, uint64_t gpa, uint64_t len)

@@ -14,6 +14,8 @@ struct guest_region {
 	uint64_t gpa;	/* guest physical address of the first byte */
 	uint64_t len;	/* bytes */
 	uint8_t *bytes; /* where it is mapped; not owned */
+	int fd;		/* the file that is mapped there, shared, or -1; not owned */
+	uint64_t fd_offset;
 };
 
 struct guest_memory {
@@ -23,6 +25,9 @@ struct guest_memory {
 
 /* Adds a region. Returns 0, -ENOSPC, or -EINVAL for an empty, wrapping or overlapping one. */
 int guest_memory_add(struct guest_memory *mem, uint64_t gpa, uint64_t len, void *bytes);
+
+/* All regions lie in one shared mapping of fd, which begins at base. */
+void guest_memory_set_file(struct guest_memory *mem, int fd, const void *base);
 
 /*
  * Returns the host address of [gpa, gpa + len), or NULL when any byte of it lies outside of

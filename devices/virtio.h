@@ -28,6 +28,7 @@ enum virtio_id {
 	VIRTIO_ID_ENTROPY = 4,
 	VIRTIO_ID_BALLOON = 5,
 	VIRTIO_ID_VSOCK = 19,
+	VIRTIO_ID_FS = 26,
 };
 
 struct virtio_device;
@@ -84,6 +85,18 @@ struct virtio_device {
 	pthread_mutex_t lock;
 	bool active; /* from activate until reset */
 	bool broken; /* from virtio_device_broken until reset */
+
+	/*
+	 * Another process serves the queues (vhost-user): it gets the eventfds below, and the
+	 * transport leaves them alone until serve_queues. Its interrupts go past us, so the
+	 * interrupt status always says that buffers were used.
+	 */
+	bool external;
+	/* Set by the transport; one of queue_fds a queue, written when it is notified. */
+	const int *queue_fds;
+	int irq_fd;
+	/* Set by the transport: from now on queue_kicked is called. On the device's loop. */
+	int (*serve_queues)(void *ctx);
 
 	/*
 	 * Set by the transport: sets the interrupt status bits and raises the interrupt. Callable

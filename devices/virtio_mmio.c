@@ -66,6 +66,22 @@ static void queue_notified(struct loop_watch *watch, uint32_t events)
 	pthread_mutex_unlock(&dev->lock);
 }
 
+static int watch_queue(struct virtio_mmio *mmio, unsigned int queue)
+{
+	return loop_add(mmio->loop, &mmio->watches[queue].watch, mmio->queue_fds[queue], EPOLLIN,
+			queue_notified);
+}
+
+static int serve_queues(void *ctx)
+{
+	struct virtio_mmio *mmio = ctx;
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < mmio->dev->queue_count; i++)
+		ret = watch_queue(mmio, i);
+	return ret;
+}
+
 int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct loop *loop,
 		     int irq_fd, struct error *err)
 {
@@ -78,6 +94,9 @@ int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct
 	dev->interrupt = raise_interrupt;
 	dev->needs_reset = needs_reset;
 	dev->kick = kick;
+	dev->serve_queues = serve_queues;
+	dev->queue_fds = mmio->queue_fds;
+	dev->irq_fd = irq_fd;
 	dev->transport = mmio;
 	for (unsigned int i = 0; i < dev->queue_count; i++) {
 		struct virtio_mmio_queue_watch *qw = &mmio->watches[i];
@@ -89,8 +108,7 @@ int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct
 		if (mmio->queue_fds[i] < 0)
 			ret = -errno;
 		else
-			ret = loop_add(loop, &qw->watch, mmio->queue_fds[i], EPOLLIN,
-				       queue_notified);
+			ret = dev->external ? 0 : watch_queue(mmio, i);
 		if (ret < 0) {
 			virtio_mmio_destroy(mmio);
 			return error_set(err, -ret, "%s: watch queue %u", dev->name, i);
@@ -121,6 +139,9 @@ void virtio_mmio_destroy(struct virtio_mmio *mmio)
 	dev->interrupt = NULL;
 	dev->needs_reset = NULL;
 	dev->kick = NULL;
+	dev->serve_queues = NULL;
+	dev->queue_fds = NULL;
+	dev->irq_fd = -1;
 	dev->transport = NULL;
 }
 
@@ -186,7 +207,8 @@ uint64_t virtio_mmio_read(struct virtio_mmio *mmio, uint32_t offset, unsigned in
 	uint64_t value = 0;
 
 	if (offset == VIRTIO_MMIO_INTERRUPT_STATUS && len == 4)
-		return atomic_load(&mmio->interrupt_status);
+		return atomic_load(&mmio->interrupt_status) |
+		       (dev->external ? VIRTIO_MMIO_INT_VRING : 0);
 	if (len != 1 && len != 2 && len != 4 && len != 8)
 		return 0;
 	if (offset >= VIRTIO_MMIO_SIZE || len > VIRTIO_MMIO_SIZE - offset)

@@ -70,11 +70,24 @@ static void store16(__virtio16 *at, uint16_t value)
 }
 
 /* Acquire: entries and descriptors are read after the index that publishes them (2.7.13.3). */
-static uint16_t avail_idx(const struct virtqueue *vq)
+uint16_t virtqueue_avail_idx(const struct virtqueue *vq)
 {
 	const struct vring_avail *avail = vq->avail;
 
 	return __atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE);
+}
+
+uint16_t virtqueue_used_idx(const struct virtqueue *vq)
+{
+	const struct vring_used *used = vq->used;
+
+	return load16(&used->idx);
+}
+
+void virtqueue_resume(struct virtqueue *vq, uint16_t next_avail)
+{
+	vq->state.next_avail = next_avail;
+	vq->state.next_used = vq->state.signalled = virtqueue_used_idx(vq);
 }
 
 /* 2.7.10: avail_event is the last field of the used ring, used_event that of the available one. */
@@ -95,7 +108,7 @@ static uint16_t used_event(const struct virtqueue *vq)
 /* Returns whether there is an entry to take, 0 or 1, or -EPROTO. */
 static int has_available(struct virtqueue *vq)
 {
-	uint16_t idx = avail_idx(vq);
+	uint16_t idx = virtqueue_avail_idx(vq);
 
 	if (idx == vq->state.next_avail && vq->state.event_idx) {
 		/*
@@ -104,7 +117,7 @@ static int has_available(struct virtqueue *vq)
 		 */
 		set_avail_event(vq);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		idx = avail_idx(vq);
+		idx = virtqueue_avail_idx(vq);
 	}
 	if (idx == vq->state.next_avail)
 		return 0;
@@ -207,6 +220,14 @@ static int chain_walk(const struct virtqueue *vq, struct virtqueue_chain *chain,
 	return -EPROTO;
 }
 
+int virtqueue_chain_at(const struct virtqueue *vq, uint16_t head, struct virtqueue_chain *chain)
+{
+	chain->head = head;
+	chain->readable = chain->writable = 0;
+	chain->readable_len = chain->writable_len = 0;
+	return chain_walk(vq, chain, head);
+}
+
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
 	const struct vring_avail *avail = vq->avail;
@@ -217,10 +238,8 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	ret = has_available(vq);
 	if (ret <= 0)
 		return ret;
-	chain->head = load16(&avail->ring[vq->state.next_avail & (vq->state.size - 1)]);
-	chain->readable = chain->writable = 0;
-	chain->readable_len = chain->writable_len = 0;
-	ret = chain_walk(vq, chain, chain->head);
+	ret = virtqueue_chain_at(
+		vq, load16(&avail->ring[vq->state.next_avail & (vq->state.size - 1)]), chain);
 	if (ret > 0)
 		vq->state.next_avail++;
 	return ret;

@@ -78,6 +78,17 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 /* Gives the chain popped last back, unused: it is the next one to be popped. So again for more. */
 void virtqueue_unpop(struct virtqueue *vq);
 
+/*
+ * For a queue that was served elsewhere: the indexes in the rings, and serving it here from
+ * next_avail on, as if all before it was answered or is about to be.
+ */
+uint16_t virtqueue_avail_idx(const struct virtqueue *vq);
+uint16_t virtqueue_used_idx(const struct virtqueue *vq);
+void virtqueue_resume(struct virtqueue *vq, uint16_t next_avail);
+
+/* The chain that begins at head, taken before. Returns 1, or -EPROTO for a broken one. */
+int virtqueue_chain_at(const struct virtqueue *vq, uint16_t head, struct virtqueue_chain *chain);
+
 /* Returns a chain to the driver; len bytes of its writable part were written. */
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len);
 

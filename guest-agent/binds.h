@@ -1,7 +1,7 @@
 /*
  * What bind mounts show: CREATE's "binds", an array beside config.mounts. An item is null where the
  * mount is no bind mount, else what the host has put into the VM for it: a copy of a file, a device
- * that the guest has itself.
+ * that the guest has itself, or an entry of the shares.
  */
 #ifndef GUEST_AGENT_BINDS_H
 #define GUEST_AGENT_BINDS_H
@@ -10,7 +10,7 @@
 
 #include "common/error.h"
 
-/* Puts copies into their place, in the agent. Returns 0 or -errno. */
+/* Puts copies into their place and mounts the shares, in the agent. Returns 0 or -errno. */
 int binds_make(const json_t *binds, struct error *err);
 
 /*

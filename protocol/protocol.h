@@ -25,6 +25,9 @@
 #define PROTO_BODY_MAX (1u << 20)  /* bytes; an OCI config with a large seccomp filter fits */
 #define PROTO_TEXT_MAX 4096	   /* bytes of an error message */
 
+/* The virtio-fs device with everything that is shared: share N is the entry N of its root. */
+#define PROTO_SHARES_TAG "bulkhead"
+
 #define PROTO_PORT_CONTROL 1024
 /* Each connection goes on to the DNS of the container's network namespace, by TCP. */
 #define PROTO_PORT_RESOLVER    1025

@@ -210,10 +210,38 @@ static int add_copy(struct binds *binds, const struct bind *bind, struct error *
 
 /* --- shares --- */
 
+static bool has_propagation(const struct bind *bind, const char *name)
+{
+	return has_option(bind->mount, name) || has_option(bind->mount, name + 1);
+}
+
 static int add_share(struct binds *binds, struct bind *bind, struct error *err)
 {
-	(void)binds;
-	return refuse(bind, err, "volumes are not supported yet");
+	struct bind_share *shares = reallocarray(binds->shares, binds->share_count + 1,
+						 sizeof(*shares));
+	struct bind_share *share;
+
+	if (!shares)
+		return error_set(err, ENOMEM, "mounts[%zu]", bind->number);
+	binds->shares = shares;
+	if (has_propagation(bind, "rshared"))
+		return refuse(bind, err,
+			      "shared: what is mounted in a VM cannot appear on the host; rslave "
+			      "is what it can do");
+	share = &shares[binds->share_count];
+	*share = (struct bind_share){
+		.source = strdup(bind->source),
+		.fd = take_fd(&bind->fd),
+		.directory = S_ISDIR(bind->st.st_mode),
+		.readonly = bind->readonly,
+		.recursive = bind->recursive,
+		.follows = has_propagation(bind, "rslave"),
+	};
+	binds->share_count++;
+	if (!share->source)
+		return error_set(err, ENOMEM, "mounts[%zu]", bind->number);
+	return json_array_append_new(
+		binds->how, json_pack("{s:I}", "share", (json_int_t)(binds->share_count - 1)));
 }
 
 /* --- each of them --- */

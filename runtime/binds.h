@@ -25,6 +25,7 @@ struct bind_share {
 	bool directory;
 	bool readonly;
 	bool recursive; /* with what is mounted below */
+	bool follows;	/* and with what will be (rslave) */
 };
 
 struct binds {

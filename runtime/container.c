@@ -109,6 +109,7 @@ static int launch(struct container *container, const struct globals *globals,
 		.images = images,
 		.nics = container->slots.nics,
 		.user_net = container->slots.user,
+		.shares = &container->shares,
 		.vsock_fd = vsock_fd,
 		.control_fd = control_fd,
 		.tty_fd = tty_fd,
@@ -133,7 +134,11 @@ static int launch(struct container *container, const struct globals *globals,
 	if (container->console)
 		container->hold_fd = vm_hold_open(&vmm_hold_end);
 	options.hold_fd = vmm_hold_end;
+	ret = shares_prepare(&container->shares, &container->binds, err);
+	if (ret < 0)
+		return ret;
 	pid = vmm_start(&container->files, &options, err);
+	shares_destroy(&container->shares);
 	if (pid < 0)
 		return pid;
 	ret = state_set_process(&container->state, pid, err);
@@ -359,7 +364,9 @@ static int make(struct container *container, const struct globals *globals,
 		.cmdline = cmdline && *cmdline ? cmdline : NULL,
 		.lowers = 1,
 	};
-	bool wanted = template_wanted(&globals->settings);
+	/* A clone's memory is its own, copied page by page: no other process can serve its queues.
+	 */
+	bool wanted = template_wanted(&globals->settings) && !container->binds.share_count;
 	cleanup_fd int tty_fd = -1;
 	int ret;
 
@@ -530,6 +537,7 @@ void container_destroy(struct container *container)
 	close_fd(&container->hold_fd);
 	control_close(&container->control);
 	close_fd(&container->control.interrupt_fd);
+	shares_destroy(&container->shares);
 	binds_destroy(&container->binds);
 	bundle_destroy(&container->bundle);
 	vmm_files_destroy(&container->files);

@@ -11,6 +11,7 @@
 #include "runtime/options.h"
 #include "runtime/rates.h"
 #include "runtime/placement.h"
+#include "runtime/shares.h"
 #include "runtime/state.h"
 #include "runtime/vmm_process.h"
 
@@ -31,6 +32,7 @@ struct container {
 	struct network_slots slots;
 	struct rates rates;
 	struct binds binds;
+	struct shares shares;
 	struct vmm_files files;
 	struct placement placement;
 	struct control control;	       /* the VMM's first client */
@@ -43,7 +45,7 @@ struct container {
 #define CONTAINER_INIT                                                               \
 	{                                                                            \
 		.state = STATE_INIT, .bundle = BUNDLE_INIT, .control = CONTROL_INIT, \
-		.placement = PLACEMENT_INIT, .hold_fd = -1                           \
+		.placement = PLACEMENT_INIT, .hold_fd = -1, .shares = SHARES_INIT    \
 	}
 
 /*

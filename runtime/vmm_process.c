@@ -150,6 +150,17 @@ static void push_template(struct command_line *line, const struct vmm_options *o
 	inherit(line, options->memory_fd);
 }
 
+/* QEMU's virtiofsd keeps the record of requests in flight, but does not say so. */
+static void push_shares(struct command_line *line, const struct shares *shares)
+{
+	if (!shares->count)
+		return;
+	push(line, strdup("--fs"));
+	push(line, format("fd=%d,log=%d,inflight", shares->vmm_fd, shares->log_fd));
+	inherit(line, shares->vmm_fd);
+	inherit(line, shares->log_fd);
+}
+
 static void build_command_line(struct command_line *line, const struct vmm_files *files,
 			       const struct vmm_options *options)
 {
@@ -163,6 +174,7 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_scratch(line, options->images->scratch_fd);
 	for (unsigned int i = 0; i < options->nics; i++)
 		push_option(line, "--nic", options->user_net ? "stream" : "tap");
+	push_shares(line, options->shares);
 	if (options->size->agent_timeout_ms)
 		push_number(line, "--agent-timeout", options->size->agent_timeout_ms);
 	push_fd(line, "--vsock-fd", options->vsock_fd);
@@ -221,6 +233,7 @@ struct failure {
 struct birth {
 	const struct command_line *line;
 	struct placement *placement;
+	const struct shares *shares;
 	int tty_fd;
 	int status_fd; /* takes a struct failure */
 	int hold_fd;   /* gives a byte when the child may go on; -1: at once */
@@ -254,6 +267,10 @@ static void __attribute__((noreturn)) child(const struct birth *birth)
 	if (enter_session(birth->tty_fd) < 0 || chdir("/") < 0 ||
 	    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		goto failed_errno;
+	failure.code = -shares_start(birth->shares, &failure.step);
+	if (failure.code)
+		goto failed;
+	failure.step = NULL;
 	for (int i = 0; i < birth->line->fd_count; i++)
 		if (fcntl(birth->line->fds[i], F_SETFD, 0) < 0)
 			goto failed_errno;
@@ -407,6 +424,7 @@ pid_t vmm_start(const struct vmm_files *files, const struct vmm_options *options
 	struct birth birth = {
 		.line = &line,
 		.placement = options->placement,
+		.shares = options->shares,
 		.tty_fd = options->tty_fd,
 		.hold_fd = -1,
 	};

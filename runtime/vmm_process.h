@@ -6,6 +6,7 @@
 #include "runtime/images.h"
 #include "runtime/placement.h"
 #include "runtime/vm_size.h"
+#include "runtime/shares.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -40,6 +41,7 @@ struct vmm_options {
 	struct placement *placement;
 	unsigned int nics;
 	bool user_net; /* they are for passt */
+	const struct shares *shares;
 	int vsock_fd, control_fd, parent_fd;
 	int hold_fd; /* of vm_hold_open; -1: none */
 	int tty_fd;  /* becomes the VMM's controlling terminal and standard streams; -1: none */

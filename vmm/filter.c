@@ -29,6 +29,7 @@ static const struct {
 	[FILTER_VCPU] = {"vCPU", filter_vcpu, sizeof(filter_vcpu) / sizeof(filter_vcpu[0])},
 	[FILTER_DISK] = {"disk", filter_disk, sizeof(filter_disk) / sizeof(filter_disk[0])},
 	[FILTER_NET] = {"network", filter_net, sizeof(filter_net) / sizeof(filter_net[0])},
+	[FILTER_FS] = {"file system", filter_fs, sizeof(filter_fs) / sizeof(filter_fs[0])},
 };
 
 static _Thread_local const char *thread_kind = "unconfined";

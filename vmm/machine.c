@@ -13,9 +13,12 @@
 #include "devices/balloon.h"
 #include "devices/console.h"
 #include "devices/net.h"
+#include "devices/fs.h"
 #include "devices/rng.h"
+#include "protocol/protocol.h"
 #include "vmm/boot_params.h"
 #include "vmm/cpuid.h"
+#include "vmm/daemon_log.h"
 #include "vmm/fdt.h"
 #include "vmm/filter.h"
 #include "vmm/jail.h"
@@ -47,6 +50,8 @@ struct machine {
 	struct rng *rng;
 	struct balloon *balloon;
 	struct vsock *vsock;
+	struct fs *fs; /* NULL: nothing is shared */
+	struct daemon_log fs_log;
 	struct blk *disks[VMM_DISKS_MAX];
 	char disk_names[VMM_DISKS_MAX][8];
 	struct net *nics[VMM_NICS_MAX];
@@ -138,6 +143,11 @@ static void disk_thread_begins(void)
 static void net_thread_begins(void)
 {
 	filter_enter(FILTER_NET);
+}
+
+static void fs_thread_begins(void)
+{
+	filter_enter(FILTER_FS);
 }
 
 static void vcpu_thread_begins(void *ctx)
@@ -295,6 +305,28 @@ static int plug_vsock(struct machine *machine, struct error *err)
 	return plug(machine, vsock_device(machine->vsock), machine->config.loop, err);
 }
 
+static int plug_fs(struct machine *machine, struct error *err)
+{
+	struct fs_options options = {
+		.tag = PROTO_SHARES_TAG,
+		.fd = machine->config.options->fs_fd,
+		.records_inflight = machine->config.options->fs_records_inflight,
+		.thread_begins = confined(machine) ? fs_thread_begins : NULL,
+	};
+	int ret;
+
+	if (options.fd < 0)
+		return 0;
+	ret = daemon_log_open(&machine->fs_log, "virtiofsd", machine->config.options->fs_log_fd,
+			      machine->config.loop);
+	if (ret < 0)
+		return error_set(err, -ret, "log of virtiofsd");
+	ret = fs_create(&machine->fs, &options, &machine->memory.map, err);
+	if (ret < 0)
+		return ret;
+	return plug(machine, fs_device(machine->fs), fs_loop(machine->fs), err);
+}
+
 /* Disks come first: their order is their names in the guest. */
 static int plug_all(struct machine *machine, struct error *err)
 {
@@ -320,6 +352,8 @@ static int plug_all(struct machine *machine, struct error *err)
 		ret = plug(machine, balloon_device(machine->balloon), machine->config.loop, err);
 	for (unsigned int i = 0; ret == 0 && i < machine->config.options->nic_count; i++)
 		ret = plug_nic(machine, i, err);
+	if (ret == 0)
+		ret = plug_fs(machine, err);
 	return ret;
 }
 
@@ -438,6 +472,8 @@ static int make_memory(struct machine *machine, struct error *err)
 /* Undoes build, as far as it came. */
 static void take_down(struct machine *machine)
 {
+	/* First: the daemon complains about every end of its connection. */
+	daemon_log_close(&machine->fs_log);
 	machine_stop(machine);
 	for (unsigned int i = 0; i < machine->slot_count; i++)
 		slot_destroy(&machine->slots[i]);
@@ -446,6 +482,7 @@ static void take_down(struct machine *machine)
 	console_destroy(take_ptr(machine->console));
 	rng_destroy(take_ptr(machine->rng));
 	balloon_destroy(take_ptr(machine->balloon));
+	fs_destroy(take_ptr(machine->fs));
 	for (unsigned int i = 0; i < VMM_DISKS_MAX; i++)
 		blk_destroy(take_ptr(machine->disks[i]));
 	for (unsigned int i = 0; i < VMM_NICS_MAX; i++)
@@ -531,6 +568,7 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 	machine->kvm = (struct kvm){.fd = -1, .vm_fd = -1};
 	machine->memory.fd = -1;
 	machine->end_fd = -1;
+	machine->fs_log.fd = -1;
 	machine->vmgenid.irq_fd = -1;
 	pthread_mutex_init(&machine->end_lock, NULL);
 	pthread_mutex_init(&machine->gate, NULL);

@@ -56,6 +56,7 @@ int vm_memory_create(struct vm_memory *mem, uint64_t size, struct error *err)
 	ret = set_up(mem, size, err);
 	if (ret < 0)
 		goto fail;
+	guest_memory_set_file(&mem->map, mem->fd, mem->base);
 	return 0;
 fail:
 	vm_memory_destroy(mem);

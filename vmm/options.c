@@ -16,6 +16,7 @@ enum option_key {
 	KEY_CPUS,
 	KEY_DISK,
 	KEY_NIC,
+	KEY_FS,
 	KEY_VSOCK_FD,
 	KEY_CONTROL_FD,
 	KEY_PARENT_FD,
@@ -43,6 +44,8 @@ static const struct argp_option option_list[] = {
 	{"disk", KEY_DISK, "fd=N[:N...]|empty[,ro][,serial=TEXT]", 0,
 	 "A disk, of one file or several that follow each other; vda, vdb, ... in this order", 0},
 	{"nic", KEY_NIC, "tap|stream", 0, "A NIC without a link; what it is to be attached to", 0},
+	{"fs", KEY_FS, "fd=N[,log=N][,inflight]", 0,
+	 "vhost-user socket of what serves the shares, and what it says", 0},
 	{"vsock-fd", KEY_VSOCK_FD, "N", 0, "Listening Unix socket for CONNECT <port>", 0},
 	{"control-fd", KEY_CONTROL_FD, "N", 0, "Listening Unix socket of the control protocol", 0},
 	{"parent-fd", KEY_PARENT_FD, "N", 0, "The first control client, connected", 0},
@@ -179,6 +182,24 @@ static void parse_nic(struct argp_state *state, struct vmm_options *options, con
 		options->nic_stream[options->nic_count++] = stream;
 }
 
+static void parse_fs(struct argp_state *state, struct vmm_options *options, char *text)
+{
+	char *item;
+
+	while ((item = strsep(&text, ",")) != NULL) {
+		if (strncmp(item, "fd=", 3) == 0)
+			options->fs_fd = parse_fd(state, "--fs fd", item + 3);
+		else if (strncmp(item, "log=", 4) == 0)
+			options->fs_log_fd = parse_fd(state, "--fs log", item + 4);
+		else if (strcmp(item, "inflight") == 0)
+			options->fs_records_inflight = true;
+		else
+			argp_failure(state, 2, 0, "--fs: cannot use \"%s\"", item);
+	}
+	if (options->fs_fd < 0)
+		argp_failure(state, 2, 0, "--fs: fd=N is missing");
+}
+
 static void parse_stdio(struct argp_state *state, struct vmm_options *options, char *text)
 {
 	for (int i = 0; i < 3; i++) {
@@ -235,6 +256,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_NIC:
 		parse_nic(state, options, arg);
+		return 0;
+	case KEY_FS:
+		parse_fs(state, options, arg);
 		return 0;
 	case KEY_VSOCK_FD:
 		options->vsock_fd = parse_fd(state, "--vsock-fd", arg);
@@ -309,6 +333,8 @@ void options_parse(struct vmm_options *options, int argc, char **argv)
 
 	*options = (struct vmm_options){
 		.vsock_fd = -1,
+		.fs_fd = -1,
+		.fs_log_fd = -1,
 		.control_fd = -1,
 		.parent_fd = -1,
 		.hold_fd = -1,

@@ -38,6 +38,9 @@ struct vmm_options {
 	bool nic_stream[VMM_NICS_MAX]; /* its back end will be a stream of frames, not a tap */
 	unsigned int nic_count;
 	int vsock_fd; /* -1: none, as below */
+	int fs_fd;
+	int fs_log_fd;
+	bool fs_records_inflight;
 	int control_fd;
 	int parent_fd;
 	int hold_fd; /* a socket that is sent the VM's descriptor; whoever has its end holds the VM

@@ -82,7 +82,9 @@ traced() {
 	# The first of a pid namespace would be deaf to most signals. Streams of three kinds, a disk that is written and trimmed, two vCPUs, a CREATE that makes buffers grow, and an
 	# end by a signal that the VMM itself ignores.
 	config 'del(.linux.namespaces[] | select(.type == "pid")) | .root.readonly = false | .annotations["io.bulkhead.vcpus"] = "2" | .annotations.large = $large |
-		.process.capabilities |= map_values(. + ["CAP_SYS_ADMIN"])' --rawfile large "$WORK/large"
+		.process.capabilities |= map_values(. + ["CAP_SYS_ADMIN"]) |
+		.mounts += [{destination: "/share", type: "bind", source: $work, options: ["rbind"]}]' \
+		--rawfile large "$WORK/large" --arg work "$BUNDLE"
 	command_is /bin/sh -c 'cat; echo out; echo err >&2; dd if=/dev/zero of=/file bs=64k count=32 2>/dev/null
 		sync; echo 3 >/proc/sys/vm/drop_caches; cat /file >/dev/null; rm /file; sync; fstrim /; echo running
 		exec sleep 1000'

@@ -42,9 +42,10 @@ void driver_init(struct driver *driver)
 	driver_check(fd >= 0);
 	driver_check(ftruncate(fd, DRIVER_MEMORY_LEN) == 0);
 	driver->bytes = map_guarded(fd);
-	close(fd);
+	driver->memory_fd = fd;
 	driver_check(guest_memory_add(&driver->mem, DRIVER_MEMORY_GPA, DRIVER_MEMORY_LEN,
 				      driver->bytes) == 0);
+	guest_memory_set_file(&driver->mem, fd, driver->bytes);
 	driver->next = DRIVER_MEMORY_GPA;
 	driver->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	driver_check(driver->irq_fd >= 0);
@@ -67,6 +68,7 @@ void driver_destroy(struct driver *driver)
 {
 	munmap(driver->bytes - GUARD, DRIVER_MEMORY_LEN + 2 * GUARD);
 	close(driver->irq_fd);
+	close(driver->memory_fd);
 }
 
 uint64_t driver_alloc(struct driver *driver, uint32_t len)

@@ -46,7 +46,8 @@ struct driver_queue {
 struct driver {
 	struct guest_memory mem;
 	uint8_t *bytes; /* of the whole memory */
-	uint64_t next;	/* gpa of what was not given out yet */
+	int memory_fd;
+	uint64_t next; /* gpa of what was not given out yet */
 	struct loop *loop;
 	bool loop_is_ours; /* no thread runs it: driver_wait does */
 	int irq_fd;

@@ -26,6 +26,7 @@
 	SUITE(net) \
 	SUITE(rate_limit) \
 	SUITE(layers) \
+	SUITE(fs) \
 	SUITE(vsock) \
 	SUITE(vsock_flow) \
 	SUITE(vsock_hybrid)
