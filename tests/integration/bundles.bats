@@ -36,7 +36,7 @@ debian_run() {
 		terminal_type 'echo "$((20 + 22)) $(tty) $(hostname)"\r'
 		terminal_shows "42 /dev/pts/0 $tool"
 		terminal_type 'exit 6\r'
-		run -6 terminal_close
+		terminal_ends 6
 	done
 }
 
@@ -50,7 +50,7 @@ debian_run() {
 	terminal_shows '5\.[0-9.()a-z-]* 42 /root C.UTF-8'
 	terminal_shows root
 	terminal_type 'exit 6\r'
-	run -6 terminal_close
+	terminal_ends 6
 	[ "$(stat -c '%n %s %y' $debian $debian/* | sort)" = "$before" ]
 }
 

@@ -163,3 +163,10 @@ terminal_close() {
 	cat -v "$WORK/screen"
 	return "$code"
 }
+
+# terminal_ends CODE. (bats' own run has other children.)
+terminal_ends() {
+	local code=0
+	terminal_close || code=$?
+	[ "$code" = "$1" ] || { echo "exit code $code, wanted is $1" >&2; return 1; }
+}

@@ -225,7 +225,7 @@ run_plainly() {
 		terminal_type 'typed\r'
 		terminal_shows typed
 		terminal_type '\004'
-		run -7 terminal_close
+		terminal_ends 7
 		# Without script's own first and last lines.
 		sed '1d;$d' "$WORK/screen" | tr -d '\r' >"$WORK/screen.${runtime##*/}"
 	done
