@@ -22,7 +22,7 @@ debian_run() {
 	cp $debian/config.json "$BUNDLE"
 	config '.root.path = $root | .process.terminal = false | '"$1" --arg root "$PWD/$debian/rootfs"
 	command_is /bin/bash -c "$(cat)"
-	bulkhead run -b "$BUNDLE" "$ID" </dev/null
+	LIMIT=300 bulkhead run -b "$BUNDLE" "$ID" </dev/null
 }
 
 @test "what runc spec and crun spec write, with a busybox root" {
@@ -44,8 +44,9 @@ debian_run() {
 	local before
 	need_debian
 	before=$(stat -c '%n %s %y' $debian $debian/* | sort)
-	terminal_open build/bulkhead --root "$WORK/state" run -b $debian "$ID"
-	terminal_shows '.*root@umoci-default:~# '
+	# Its image may have to be made first, of files that the lab has by way of 9p: over a minute.
+	LIMIT=300 terminal_open build/bulkhead --root "$WORK/state" run -b $debian "$ID"
+	WAIT=200 terminal_shows '.*root@umoci-default:~# '
 	terminal_type 'echo "$BASH_VERSION $((20 + 22)) $PWD $LANG"; id -un\r'
 	terminal_shows '5\.[0-9.()a-z-]* 42 /root C.UTF-8'
 	terminal_shows root

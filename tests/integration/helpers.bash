@@ -57,9 +57,9 @@ status_of() {
 	bulkhead state "$1" | jq -r .status
 }
 
-# eventually COMMAND...: waits, at most a minute, until the command succeeds.
+# eventually COMMAND...: waits, at most WAIT seconds (a minute), until the command succeeds.
 eventually() {
-	local end=$((SECONDS + 60))
+	local end=$((SECONDS + ${WAIT:-60}))
 	until "$@"; do
 		[ $SECONDS -lt $end ] || { echo "never came true: $*" >&2; return 1; }
 		sleep 0.05
