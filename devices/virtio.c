@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 
+/* One spelling against the other is the point. NOLINTNEXTLINE(misc-redundant-expression) */
 _Static_assert(VIRTIO_FEATURES_COMMON ==
 		       (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
 			1ull << VIRTIO_RING_F_EVENT_IDX),

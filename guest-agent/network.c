@@ -300,7 +300,7 @@ static int put_via(struct netlink_message *message, uint8_t family, const json_t
 		uint16_t family;
 		uint8_t bytes[16];
 	} __attribute__((packed)) other;
-	struct address via;
+	struct address via = {0};
 	int ret = get_address(hop, where, "via", &via, err);
 
 	if (ret <= 0)
@@ -417,8 +417,8 @@ static int add_neighbour(const struct network *network, const json_t *item, stru
 	static const char where[] = "neighbours";
 	struct ndmsg head = {.ndm_state = NUD_PERMANENT};
 	struct netlink_message message;
-	struct address address;
-	uint8_t mac[6];
+	struct address address = {0};
+	uint8_t mac[6] = {0};
 	int index, ret;
 
 	if ((ret = get_device(item, where, &index, err)) < 0)

@@ -105,7 +105,7 @@ int path_make_parent(int root_fd, const char *path, char *name, size_t name_size
 
 int path_make_file(int root_fd, const char *path, struct error *err)
 {
-	char name[NAME_MAX + 1];
+	char name[NAME_MAX + 1] = "";
 	cleanup_fd int dir_fd = -1;
 	int fd = path_open(root_fd, path, O_PATH);
 

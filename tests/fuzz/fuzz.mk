@@ -4,13 +4,18 @@ FUZZERS := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 # Beside what is tested, the synthetic driver of the unit tests.
 FUZZ_LIBRARY := $(wildcard common/*.c devices/*.c protocol/*.c) \
 		tests/unit/driver.c tests/unit/vsock_guest.c
+# What a fuzzer needs of vmm/ and runtime/, and libraries.
+FUZZ_control = vmm/control.c vmm/agent.c vmm/peer.c
+FUZZ_elf = vmm/elf.c
+FUZZ_config = $(filter-out runtime/main.c,$(wildcard runtime/*.c))
+FUZZ_LIBS_config = -isystem /usr/include/libnl3 $(RUNTIME_LIBS)
 FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -O1 -g
 SECONDS ?= 60
 
 $(BUILD)/fuzz/%: tests/fuzz/%_fuzz.c $(FUZZ_LIBRARY) \
 		$(wildcard common/*.h devices/*.h protocol/*.h tests/fuzz/*.h tests/unit/*.h)
 	@mkdir -p $(@D)
-	@clang $(CPPFLAGS) $(FUZZ_FLAGS) -o $@ $< $(FUZZ_LIBRARY) -luring -lpthread
+	@clang $(CPPFLAGS) $(FUZZ_FLAGS) -o $@ $< $(FUZZ_$*) $(FUZZ_LIBRARY) -luring $(FUZZ_LIBS_$*) -lpthread
 
 # New inputs are kept below $(BUILD); only what is worth keeping is copied to the corpus by hand.
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)

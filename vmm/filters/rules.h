@@ -118,7 +118,8 @@ static const struct filter_rule filter_rules[] = {
 	{DISK, "preadv", ANY, .reason = "disks where the host forbids io_uring"},
 	{DISK, "pwritev", ANY, .reason = "the same"},
 	{DISK, "fdatasync", ANY, .reason = "the same"},
-	{DISK, "fallocate", ANY, .reason = "the same"},
+	{DISK, "fallocate", ANY, .reason = "the same",
+	 .unseen = "the guest decides when to discard; the unit tests of the disk do"},
 
 	/* Networks: a tap that came with ATTACH follows what the driver negotiated. */
 	{MAIN | NET, "getsockopt", IF_BOTH(IS(1, SOL_SOCKET), IS(2, SO_TYPE)),

@@ -1,0 +1,189 @@
+/*
+ * The VMM's side of the control protocol between two liars: an agent in the guest and a client on
+ * the host. Each step of the input is a frame of one of them, mostly well-formed, or odd bytes.
+ */
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "tests/fuzz/input.h"
+#include "tests/unit/driver.h"
+#include "vmm/control.h"
+
+enum { AGENT, CLIENT, ENDS };
+
+struct world {
+	struct loop loop;
+	struct control *control;
+	int fds[ENDS]; /* the liars' ends */
+	bool finished;
+};
+
+static void nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+static void ended(void *ctx, uint32_t status)
+{
+	(void)ctx;
+	driver_check(status <= 0xffff);
+}
+
+static void failed(void *ctx, bool told, const char *why)
+{
+	(void)ctx;
+	(void)told;
+	driver_check(why[0] != '\0');
+}
+
+static void lost(void *ctx, const char *why)
+{
+	failed(ctx, false, why);
+}
+
+static int attach(void *ctx, const struct proto_attach *what, const void *parameters, size_t len,
+		  const struct proto_frame *frame, struct error *err)
+{
+	(void)ctx;
+	(void)what;
+	(void)frame;
+	/* All of it has to be there. */
+	for (size_t i = 0; i < len; i++)
+		if (((const uint8_t *)parameters)[i] == 0xff)
+			return error_say(err, EINVAL, "a byte that it does not like");
+	return 0;
+}
+
+static void marks(void *ctx, struct proto_status *status)
+{
+	(void)ctx;
+	status->vmm_started_ns = 1;
+}
+
+static const struct control_events events = {
+	.agent_ready = nothing,
+	.workload_ended = ended,
+	.failed = failed,
+	.agent_lost = lost,
+	.shutdown = nothing,
+	.attach = attach,
+	.marks = marks,
+};
+
+static void settle(struct world *world)
+{
+	char bytes[4096];
+
+	for (int i = 0; i < 4; i++)
+		driver_check(loop_step(&world->loop, 0) == 0);
+	/* What is said to the liars is not what they are after. */
+	for (int i = 0; i < ENDS; i++)
+		while (world->fds[i] >= 0 &&
+		       recv(world->fds[i], bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+			;
+}
+
+static void say(struct world *world, int end, const void *bytes, size_t len)
+{
+	if (world->fds[end] < 0)
+		return;
+	/* A closed or full connection is the liar's own loss. */
+	if (send(world->fds[end], bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return;
+	settle(world);
+}
+
+static void say_frame(struct world *world, int end, struct input *input)
+{
+	static const uint8_t agent_types[] = {PROTO_OK, PROTO_ERROR, PROTO_EXITED, PROTO_HELLO};
+	uint8_t choice = input_u8(input), body[300];
+	uint8_t *frame = NULL;
+	uint32_t id = input_u8(input) % 8;
+	size_t len = input_u8(input);
+	enum proto_type type;
+	ssize_t frame_len;
+
+	type = choice & 0x80  ? (enum proto_type)choice
+	       : end == AGENT ? (enum proto_type)agent_types[choice % sizeof(agent_types)]
+			      : (enum proto_type)(PROTO_CREATE +
+						  choice % (PROTO_REQUEST_LAST - PROTO_CREATE + 1));
+	len = input_take(input, body, len);
+	frame_len = proto_frame_make(&frame, type, id, body, len);
+	if (frame_len > 0)
+		say(world, end, frame, (size_t)frame_len);
+	free(frame);
+}
+
+static void hello(struct world *world)
+{
+	struct proto_hello hello = {.version = PROTO_VERSION};
+	uint8_t *frame = NULL;
+	ssize_t len = proto_frame_make(&frame, PROTO_HELLO, 0, &hello, sizeof(hello));
+
+	driver_check(len > 0);
+	say(world, AGENT, frame, (size_t)len);
+	free(frame);
+}
+
+static void step(struct world *world, struct input *input)
+{
+	const uint32_t status = 9;
+	uint8_t bytes[64], choice = input_u8(input);
+	int end = choice & 1;
+	size_t len;
+
+	switch (choice >> 1 & 7) {
+	case 0:
+		len = input_take(input, bytes, input_u8(input) % sizeof(bytes));
+		say(world, end, bytes, len);
+		break;
+	case 1:
+		control_signal(world->control, 1 + input_u8(input) % 64);
+		break;
+	case 2:
+		if (choice & 0x10)
+			close(world->fds[end]), world->fds[end] = -1;
+		settle(world);
+		break;
+	case 3:
+		if (!world->finished && choice & 0x20)
+			control_finish(world->control, choice & 0x40 ? &status : NULL, EIO, "over");
+		world->finished |= choice & 0x20;
+		break;
+	default:
+		say_frame(world, end, input);
+		break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input input = {data, size};
+	struct vsock_endpoint endpoint = {.in_fd = -1, .out_fd = -1};
+	struct world world = {.finished = false};
+	struct control_config config = {.loop = &world.loop, .listen_fd = -1, .events = &events};
+	int pair[2];
+
+	log_open(-1, false, LOG_LEVEL_ERROR);
+	driver_check(loop_init(&world.loop) == 0);
+	driver_check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+	config.parent_fd = pair[0];
+	world.fds[CLIENT] = pair[1];
+	config.ctx = &world;
+	driver_check(control_create(&world.control, &config, NULL) == 0);
+	driver_check(control_agent_connect(world.control, &endpoint) == 0);
+	world.fds[AGENT] = endpoint.in_fd;
+	/* Most inputs get past the first word. */
+	if (input_u8(&input) % 8)
+		hello(&world);
+	while (input.left)
+		step(&world, &input);
+	control_destroy(world.control);
+	for (int i = 0; i < ENDS; i++)
+		if (world.fds[i] >= 0)
+			close(world.fds[i]);
+	loop_destroy(&world.loop);
+	return 0;
+}
