@@ -79,7 +79,7 @@ static int request_do(struct blk *blk, struct blk_request *request)
 	switch (request->op) {
 	case BLK_READ:
 		count = (int)blk_request_buffers(request, place.room);
-		ret = preadv(place.fd, request->iov, count, offset);
+		ret = preadv2(place.fd, request->iov, count, offset, 0);
 		break;
 	case BLK_SYNC:
 		ret = fdatasync(place.fd);
@@ -90,7 +90,7 @@ static int request_do(struct blk *blk, struct blk_request *request)
 		break;
 	default:
 		count = (int)blk_request_buffers(request, place.room);
-		ret = pwritev(place.fd, request->iov, count, offset);
+		ret = pwritev2(place.fd, request->iov, count, offset, 0);
 	}
 	return ret < 0 ? -errno : (int)ret;
 }

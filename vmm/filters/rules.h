@@ -115,8 +115,8 @@ static const struct filter_rule filter_rules[] = {
 
 	/* Disks. The ring itself is bound to four operations (devices/blk_io.c). */
 	{DISK, "io_uring_enter", ANY, .reason = "requests to the disk's ring"},
-	{DISK, "preadv", ANY, .reason = "disks where the host forbids io_uring"},
-	{DISK, "pwritev", ANY, .reason = "the same"},
+	{DISK, "preadv2", ANY, .reason = "disks where the host forbids io_uring"},
+	{DISK, "pwritev2", ANY, .reason = "the same"},
 	{DISK, "fdatasync", ANY, .reason = "the same"},
 	{DISK, "fallocate", ANY, .reason = "the same",
 	 .unseen = "the guest decides when to discard; the unit tests of the disk do"},
