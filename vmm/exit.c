@@ -5,6 +5,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static pid_t self;
+
+void exit_prepare(void)
+{
+	self = getpid();
+}
+
 static void die_by(int sig)
 {
 	sigset_t set;
@@ -18,7 +25,7 @@ static void die_by(int sig)
 	sigemptyset(&set);
 	sigaddset(&set, sig);
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	kill(getpid(), sig);
+	kill(self, sig);
 }
 
 _Noreturn void exit_as(int status)

@@ -65,6 +65,7 @@ int main(int argc, char **argv)
 		filter_print_calls();
 		return fflush(stdout) == EOF;
 	}
+	exit_prepare();
 	block_signals();
 	if (jail_close_others(options.fds, options.fd_count, &err) < 0) {
 		fprintf(stderr, "bulkhead-vmm: %s\n", err.message);

@@ -5,12 +5,16 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 
 /* A signal that no engine forwards and whose default is to be ignored. */
 #define KICK_SIGNAL SIGURG
+
+static pid_t self;
 
 static void kicked(int sig)
 {
@@ -22,6 +26,7 @@ int vcpu_prepare_kick(struct error *err)
 {
 	struct sigaction action = {.sa_handler = kicked};
 
+	self = getpid();
 	if (sigaction(KICK_SIGNAL, &action, NULL) < 0)
 		return error_set(err, errno, "sigaction");
 	return 0;
@@ -172,6 +177,7 @@ static void *vcpu_thread(void *arg)
 	char name[16];
 	sigset_t set;
 
+	vcpu->tid = gettid();
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	pthread_setname_np(pthread_self(), name);
 	sigemptyset(&set);
@@ -204,7 +210,12 @@ void vcpu_kick(struct vcpu *vcpu)
 	 * KVM_RUN: KVM looks at it after the signal could no longer be missed.
 	 */
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	pthread_kill(vcpu->thread, KICK_SIGNAL);
+	/*
+	 * pthread_kill would ask for the process's id each time, one call more in the filter. A
+	 * thread that does not run yet sees `stopping` before it enters the guest.
+	 */
+	if (vcpu->tid)
+		syscall(SYS_tgkill, self, vcpu->tid, KICK_SIGNAL);
 }
 
 void vcpu_join(struct vcpu *vcpu)
@@ -212,5 +223,6 @@ void vcpu_join(struct vcpu *vcpu)
 	if (!vcpu->started)
 		return;
 	pthread_join(vcpu->thread, NULL);
+	vcpu->tid = 0;
 	vcpu->started = false;
 }

@@ -42,6 +42,7 @@ struct vcpu {
 	size_t run_size;
 	struct vcpu_machine *machine;
 	pthread_t thread;
+	_Atomic pid_t tid; /* of the thread, 0 before it runs */
 	bool started;
 };
 

@@ -130,6 +130,10 @@ static int call_with_other_arguments(const void *arg)
 		{FILTER_MAIN, SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_ANONYMOUS}},
 		{FILTER_MAIN, SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE}},
 		{FILTER_MAIN, SYS_socketpair, {AF_INET, SOCK_STREAM}},
+		{FILTER_MAIN, SYS_socket, {AF_UNIX, SOCK_STREAM, 0}},
+		{FILTER_MAIN, SYS_socket, {AF_INET, SOCK_RAW, 0}},
+		{FILTER_MAIN, SYS_socket, {AF_INET, SOCK_DGRAM, 0}},
+		{FILTER_MAIN, SYS_connect, {0, 0, sizeof(struct sockaddr_un)}},
 		{FILTER_MAIN, SYS_fcntl, {0, F_DUPFD, 0}},
 		{FILTER_MAIN, SYS_fcntl, {0, F_SETOWN, 1}},
 		{FILTER_MAIN, SYS_newfstatat, {AT_FDCWD, (long)"/", 0, 0}},
@@ -188,9 +192,11 @@ END_TEST
 /* SIGSYS as the workload's end, and not as the filter's, is no news. */
 static int die_by_sigsys(const void *arg)
 {
+	pid_t self = getpid();
+
 	(void)arg;
 	filter_enter(FILTER_MAIN);
-	kill(getpid(), SIGSYS);
+	kill(self, SIGSYS);
 	return 1;
 }
 

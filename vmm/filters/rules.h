@@ -146,7 +146,6 @@ static const struct filter_rule filter_rules[] = {
 	/* Threads end, and with them the process, as the workload ended. */
 	{VCPU, "rt_sigreturn", ANY, .reason = "back from the kick that interrupts KVM_RUN"},
 	{MAIN, "tgkill", IF_BOTH(IS(0, FILTER_SELF), IS(2, SIGURG)), .reason = "that kick"},
-	{MAIN, "getpid", ANY, .reason = "who is to be kicked, or to die"},
 	{ALL | FS, "rt_sigprocmask", ANY, .reason = "around the end of a thread"},
 	{VCPU | DISK | NET | FS, "madvise", ANY, .reason = "a thread's stack is given back"},
 	{VCPU | DISK | NET | FS, "exit", ANY, .reason = "a thread ends"},
