@@ -26,12 +26,15 @@ eventually() {
 
 # All that containers may leave on the host, to compare before and after: our processes, mounts, groups, states.
 host_footprint() {
-	# Templates are kept on purpose.
+	# Templates and layers are kept on purpose, nothing half-made is.
 	"$RUNTIME" template wait
 	echo "VMMs $(pgrep -c bulkhead-vmm)"
 	echo "mounts $(grep -c . /proc/self/mountinfo)"
 	echo "groups $(find /sys/fs/cgroup -mindepth 2 -type d | grep -e /libpod-[0-9a-f] -e /docker/ | tr '\n' ' ')"
-	echo "files $(find /run/bulkhead /var/lib/bulkhead -mindepth 1 -not -path '*/templates*' 2>/dev/null | tr '\n' ' ')"
+	echo "files $({
+		find /run/bulkhead -mindepth 1
+		find /var/lib/bulkhead -mindepth 1 \( -name '.new-*' -o -name '.disk-*' \)
+	} 2>/dev/null | tr '\n' ' ')"
 }
 
 # same_footprint BEFORE: nothing has been left.
