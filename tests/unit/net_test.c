@@ -23,8 +23,8 @@
 
 static struct driver driver;
 static struct net *net;
-static int outside[PAIRS]; /* the other ends of the back end */
-static uint8_t frame[HEADER + FRAME_MAX];
+static int outside[PAIRS];		      /* the other ends of the back end */
+static uint8_t frame[HEADER + FRAME_MAX + 1]; /* one byte more than there may be */
 static uint8_t got[HEADER + FRAME_MAX + 16];
 
 static void create(unsigned int pairs, bool plain)
@@ -151,7 +151,8 @@ static uint8_t control(uint8_t class, uint8_t command, const void *data, uint32_
 
 	bytes[0] = class;
 	bytes[1] = command;
-	memcpy(bytes + 2, data, len);
+	if (len)
+		memcpy(bytes + 2, data, len);
 	bytes[2 + len] = 0xee;
 	driver_run(&driver, CONTROL, driver_submit(&driver, CONTROL, parts, 3));
 	return bytes[2 + len];
