@@ -41,6 +41,10 @@ field() {
 		case $target in
 		/dev/null | /dev/kvm | "$WORK"/out | "$WORK"/log | "$WORK/state/$ID/oom" | /var/lib/bulkhead/*' (deleted)' | \
 			anon_inode:* | socket:* | /memfd:guest-memory*) ;;
+		/var/lib/bulkhead/layers/*/image)
+			# Shared by all VMs: it must not be writable. The last octal digit is O_RDONLY's.
+			grep -q '^flags:.*0$' "/proc/$PID/fdinfo/${fd##*/}"
+			;;
 		*) echo "what is $target?" >&2; return 1 ;;
 		esac
 	done
