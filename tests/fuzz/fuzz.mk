@@ -7,7 +7,7 @@ FUZZ_LIBRARY := $(wildcard common/*.c devices/*.c protocol/*.c) \
 # What a fuzzer needs of vmm/ and runtime/, and libraries.
 FUZZ_control = $(wildcard vmm/control*.c) vmm/agent.c vmm/peer.c vmm/exec.c vmm/stdio.c
 FUZZ_elf = vmm/elf.c
-FUZZ_config = $(filter-out runtime/main.c runtime/cmd_%.c,$(wildcard runtime/*.c))
+FUZZ_config = $(filter-out runtime/main.c runtime/cmd_%.c,$(wildcard runtime/*.c)) runtime/cmd_spec.c
 FUZZ_LIBS_config = -isystem /usr/include/libnl3 $(RUNTIME_LIBS)
 FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -O1 -g
 SECONDS ?= 60
