@@ -115,6 +115,8 @@ static void fill_options(struct vmm_options *options)
 		.cpus = 2,
 		.disk_count = 2,
 		.vsock_fd = -1,
+		.fs_fd = -1,
+		.fs_log_fd = -1,
 		.hold_fd = -1,
 		.load = {-1, -1},
 		.save = {-1, -1},
