@@ -67,6 +67,10 @@ static int check_number(const struct setting *setting, const json_t *value, cons
 	if (json_is_string(value))
 		return error_say(err, EINVAL, "%s: \"%s\" is not a number from %u to %u", where,
 				 json_string_value(value), setting->min, setting->max);
+	if (json_is_integer(value))
+		return error_say(err, EINVAL,
+				 "%s: \"%" JSON_INTEGER_FORMAT "\" is not a number from %u to %u",
+				 where, number, setting->min, setting->max);
 	return error_say(err, EINVAL, "%s: must be a number from %u to %u", where, setting->min,
 			 setting->max);
 }
@@ -231,7 +235,8 @@ int settings_annotate(struct settings *settings, const json_t *config, struct er
 	json_object_foreach (json_object_get(config, "annotations"), name, value) {
 		int ret = 0;
 
-		if (!strncmp(name, PREFIX, strlen(PREFIX)))
+		/* What is no string the check of the whole config will name. */
+		if (!strncmp(name, PREFIX, strlen(PREFIX)) && json_is_string(value))
 			ret = annotate(settings, name + strlen(PREFIX), json_string_value(value),
 				       err);
 		if (ret < 0)
