@@ -99,12 +99,16 @@ run_plainly() {
 	# As the first process yes gets an error, and below a shell the signal: under runc as here.
 	script_is <<<$'yes; echo "status $?" >&2; exec yes'
 	for runtime in runc build/bulkhead; do
-		"$runtime" --root "$WORK/state" run -b "$BUNDLE" "$ID" </dev/null 2>"$WORK/err" | head -n 1 >"$WORK/out"
+		"$runtime" --root "$WORK/state" run -b "$BUNDLE" "$ID" </dev/null 2>"$WORK/err.${runtime##*/}" |
+			head -n 1 >"$WORK/out"
 		statuses=("${PIPESTATUS[@]}")
 		[ "$(cat "$WORK/out")" = y ]
 		[ "${statuses[0]}" = 1 ]
-		[ "$(cat "$WORK/err")" = $'status 141\nyes: Broken pipe' ]
+		# Some builds of busybox name the error "(null)".
+		grep -qx 'status 141' "$WORK/err.${runtime##*/}"
+		grep -qx 'yes: .*' "$WORK/err.${runtime##*/}"
 	done
+	diff "$WORK/err.runc" "$WORK/err.bulkhead"
 }
 
 @test "a workload that closes its stdin ends who writes to it" {

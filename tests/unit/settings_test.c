@@ -85,9 +85,9 @@ static const struct {
 } wrong_files[] = {
 	{"[]", "must be an object"},
 	{"{'memori': 1}", "unknown setting \"memori\""},
-	{"{'memory': 63}", "memory: must be a number from 64 to 1048576"},
+	{"{'memory': 63}", "memory: \"63\" is not a number from 64 to 1048576"},
 	{"{'memory': '64'}", "memory: \"64\" is not a number from 64 to 1048576"},
-	{"{'vcpus': 65}", "vcpus: must be a number from 1 to 64"},
+	{"{'vcpus': 65}", "vcpus: \"65\" is not a number from 1 to 64"},
 	{"{'kernel': 'vmlinux'}", "kernel: must be an absolute path"},
 	{"{'kernel-cmdline': 5}", "kernel-cmdline: must be a string"},
 	{"{'isolation': 'none'}", "isolation: \"none\" is not vm or process"},
