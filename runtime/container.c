@@ -529,6 +529,8 @@ int container_discard(struct container *container, struct error *err)
 	control_close(&container->control);
 	if (container->state.pid > 0)
 		waitpid(container->state.pid, NULL, WNOHANG);
+	/* Before the control group goes: a thread of KVM's is in it as long as the VM is there. */
+	close_fd(&container->hold_fd);
 	return ret < 0 ? ret : teardown(&container->state, err);
 }
 
