@@ -415,6 +415,11 @@ int vmm_files_check(const struct vmm_files *files, struct error *err)
 	if (vmm_check_kernel(files->kernel, err) < 0 ||
 	    vmm_check_initramfs(files->initramfs, err) < 0)
 		return -ENOEXEC;
+	/* Before anything else is refused to this user. What else is wrong with it the VMM says. */
+	if (access("/dev/kvm", R_OK | W_OK) < 0 && errno == EACCES)
+		return error_say(err, EACCES,
+				 "no permission to use /dev/kvm: run as root or join the group "
+				 "that owns it");
 	return 0;
 }
 

@@ -32,7 +32,7 @@ pod() {
 @test "docker run --rm: streams, exit code, and what the process is" {
 	local before
 	before=$(host_footprint)
-	run pod --rm -i -e A=one -w /tmp -u 1000:1000 --hostname box --read-only --tmpfs /scratch --cap-drop ALL \
+	run --separate-stderr pod --rm -i -e A=one -w /tmp -u 1000:1000 --hostname box --read-only --tmpfs /scratch --cap-drop ALL \
 		--cap-add CHOWN --ulimit nofile=64:128 -m 128m --cpus 1 --pids-limit 40 --init --entrypoint /bin/sh "$IMAGE" -c '
 			echo "$A $PWD $(id -u):$(id -g) $(hostname) $(cat)"
 			touch /x 2>/dev/null || echo read-only

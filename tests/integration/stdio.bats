@@ -65,7 +65,8 @@ run_plainly() {
 	mkfifo "$WORK/stdin" "$WORK/stdout"
 	cat "$WORK/stdout" >"$WORK/out" &
 	reader=$!
-	bulkhead run -b "$BUNDLE" "$ID" <"$WORK/stdin" >"$WORK/stdout" 2>"$WORK/err" &
+	# Not by our helper: its timeout would have the streams too.
+	build/bulkhead --root "$WORK/state" run -b "$BUNDLE" "$ID" <"$WORK/stdin" >"$WORK/stdout" 2>"$WORK/err" &
 	exec {writer}>"$WORK/stdin"
 	echo one >&$writer
 	# The reader of stdout sees its end while the container runs.
