@@ -83,6 +83,7 @@ make_initramfs() {
 		setpriv --reuid 1000 --regid 1000 --clear-groups build/bulkhead --root /var/lib/bulkhead/state \
 			run -b "$2" "$3"'
 	elsewhere_refuses 'mkdir /run/bulkhead: Permission denied' '
+		mknod -m 666 "$1.kvm" c 10 232 && mount --bind "$1.kvm" /dev/kvm
 		setpriv --reuid 1000 --regid 1000 --clear-groups build/bulkhead run -b "$2" "$3"'
 	nothing_left
 }
