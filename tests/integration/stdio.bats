@@ -120,17 +120,16 @@ run_plainly() {
 }
 
 @test "streams that are closed or are no pipes" {
-	local runtime
+	local code
 	script_is <<-'END'
 		read -r line; echo "read $? [$line]"
 		echo out && echo 'wrote' >&2
 		exit 5
 	END
-	for runtime in runc build/bulkhead; do
-		# shellcheck disable=SC2094
-		run -5 "$runtime" --root "$WORK/state" run -b "$BUNDLE" "$ID" <&-
-		[ "$output" = $'read 1 []\nout\nwrote' ]
-	done
+	# Without runc beside it: that one hangs when it is started without a stdin.
+	# shellcheck disable=SC2094
+	run -5 plain run -b "$BUNDLE" "$ID" <&-
+	[ "$output" = $'read 1 []\nout\nwrote' ]
 	bulkhead run -b "$BUNDLE" "$ID" <"$BUNDLE/rootfs/test" >/dev/full 2>"$WORK/err" || code=$?
 	[ "$code" = 5 ]
 
