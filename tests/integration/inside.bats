@@ -433,7 +433,7 @@ seccomp_script='
 @test "the process is the first of its namespaces and sees no other" {
 	both <<-'END'
 		echo "I am $$"
-		ls /proc | grep '^[0-9]' | grep -vx -e 1 -e $! | wc -w
+		ls /proc 2>/dev/null | grep '^[0-9]' | grep -vx -e 1 -e $! | wc -w
 		cat /proc/1/cmdline | tr '\0' ' '; echo
 		grep -e ^NSpid -e ^NSsid -e ^PPid -e ^Tgid -e ^TracerPid -e ^Sig[BIC] -e ^ShdPnd /proc/1/status
 		cut -d' ' -f4-8 /proc/1/stat
