@@ -21,7 +21,7 @@ inside() {
 		refuses 'container does not exist' $command "$ID"
 	done
 	command_is /bin/sh -c 'sleep 1001 & i=0; trap "exit 5" TERM; echo up
-		while :; do i=$((i + 1)); echo $i >/dev/shm/count; sleep 0.02; done'
+		while :; do i=$((i + 1)); echo $i >/dev/shm/new; mv /dev/shm/new /dev/shm/count; sleep 0.02; done'
 	up
 	pid=$(cat "$WORK/pid")
 
