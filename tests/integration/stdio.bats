@@ -197,7 +197,7 @@ run_plainly() {
 		eventually grep -qx "got $signal" "$WORK/out"
 	done
 	kill -TERM $runtime
-	run -9 wait $runtime
+	ends_with 9 $runtime
 	[ "$(grep -c got "$WORK/out")" = 9 ]
 	[ "$(tail -n 1 "$WORK/out")" = bye ]
 }
