@@ -1,30 +1,21 @@
 #include "vmm/machine.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/utsname.h>
 #include <time.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "devices/balloon.h"
-#include "devices/console.h"
-#include "devices/net.h"
-#include "devices/fs.h"
-#include "devices/rng.h"
-#include "protocol/protocol.h"
 #include "vmm/boot_params.h"
 #include "vmm/cpuid.h"
-#include "vmm/daemon_log.h"
+#include "vmm/device_set.h"
 #include "vmm/fdt.h"
 #include "vmm/filter.h"
 #include "vmm/jail.h"
 #include "vmm/layout.h"
 #include "vmm/platform.h"
-#include "vmm/slot.h"
 #include "vmm/snapshot.h"
 #include "vmm/vcpu_state.h"
 #include "vmm/vmgenid.h"
@@ -46,18 +37,7 @@ struct machine {
 	const struct records *state; /* during machine_build: what it goes on from */
 	uint64_t vm_created_ns;
 
-	struct console *console;
-	struct rng *rng;
-	struct balloon *balloon;
-	struct vsock *vsock;
-	struct fs *fs; /* NULL: nothing is shared */
-	struct daemon_log fs_log;
-	struct blk *disks[VMM_DISKS_MAX];
-	char disk_names[VMM_DISKS_MAX][8];
-	struct net *nics[VMM_NICS_MAX];
-	char nic_names[VMM_NICS_MAX][8];
-	struct slot slots[LAYOUT_VIRTIO_SLOTS];
-	unsigned int slot_count;
+	struct device_set devices;
 
 	/* Held until every thread is confined that can be reached by a guest. */
 	pthread_mutex_t gate;
@@ -135,21 +115,6 @@ static bool confined(const struct machine *machine)
 	return !(options->relaxed & JAIL_SECCOMP) && options->save.state_fd < 0;
 }
 
-static void disk_thread_begins(void)
-{
-	filter_enter(FILTER_DISK);
-}
-
-static void net_thread_begins(void)
-{
-	filter_enter(FILTER_NET);
-}
-
-static void fs_thread_begins(void)
-{
-	filter_enter(FILTER_FS);
-}
-
 static void vcpu_thread_begins(void *ctx)
 {
 	struct machine *machine = ctx;
@@ -158,203 +123,6 @@ static void vcpu_thread_begins(void *ctx)
 		filter_enter(FILTER_VCPU);
 	pthread_mutex_lock(&machine->gate);
 	pthread_mutex_unlock(&machine->gate);
-}
-
-/* --- devices --- */
-
-static void console_output(void *ctx, const void *bytes, size_t len)
-{
-	struct machine *machine = ctx;
-
-	console_ring_write(&machine->console_ring, bytes, len);
-}
-
-static void release_memory(void *ctx, void *bytes, size_t len)
-{
-	struct machine *machine = ctx;
-
-	vm_memory_release(&machine->memory, bytes, len);
-}
-
-static int plug(struct machine *machine, struct virtio_device *dev, struct loop *loop,
-		struct error *err)
-{
-	int ret;
-
-	if (machine->slot_count == LAYOUT_VIRTIO_SLOTS)
-		return error_say(err, ENOSPC, "%s: no place left for a device", dev->name);
-	ret = slot_init(&machine->slots[machine->slot_count], machine->slot_count, &machine->kvm,
-			&machine->mmio, dev, loop, err);
-	if (ret == 0)
-		machine->slot_count++;
-	return ret;
-}
-
-/* The options' own are left for another machine, should this one not come about. */
-static int copy_fd(int fd)
-{
-	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-}
-
-/* A disk's files after the first. */
-struct more_files {
-	int *fds;
-	unsigned int count;
-};
-
-static void close_more(struct more_files *more)
-{
-	for (unsigned int i = 0; i < more->count; i++)
-		close(more->fds[i]);
-	free(more->fds);
-}
-
-static int copy_more(struct more_files *more, const struct vmm_disk *disk)
-{
-	more->fds = calloc(disk->more_count + 1, sizeof(int));
-	if (!more->fds)
-		return -ENOMEM;
-	for (; more->count < disk->more_count; more->count++) {
-		more->fds[more->count] = copy_fd(disk->more_fds[more->count]);
-		if (more->fds[more->count] < 0)
-			return -errno;
-	}
-	return 0;
-}
-
-static int plug_disk(struct machine *machine, unsigned int i, struct error *err)
-{
-	const struct vmm_disk *disk = &machine->config.options->disks[i];
-	cleanup_fd int fd = copy_fd(disk->fd);
-	__attribute__((cleanup(close_more))) struct more_files more = {0};
-	int ret = copy_more(&more, disk);
-	struct blk_options options = {
-		.fd = fd,
-		.more_fds = more.fds,
-		.more_count = disk->more_count,
-		.read_only = disk->read_only,
-		.serial = disk->serial,
-		.name = machine->disk_names[i],
-		.thread_begins = confined(machine) ? disk_thread_begins : NULL,
-	};
-
-	snprintf(machine->disk_names[i], sizeof(machine->disk_names[i]), "disk%u", i);
-	if (fd < 0 && disk->fd >= 0)
-		return error_set(err, errno, "%s", options.name);
-	if (ret < 0)
-		return error_set(err, -ret, "%s", options.name);
-	ret = blk_create(&machine->disks[i], &options, &machine->memory.map, err);
-	if (ret < 0)
-		return ret;
-	take_fd(&fd);
-	more.count = 0;
-	return plug(machine, blk_device(machine->disks[i]), blk_loop(machine->disks[i]), err);
-}
-
-/* Linux 6.2 has taps that cut UDP into segments; to offer this to the guest is the kernel's word.
- */
-static bool kernel_cuts_udp(void)
-{
-	struct utsname name;
-	unsigned int major = 0, minor = 0;
-
-	if (uname(&name) < 0 || sscanf(name.release, "%u.%u", &major, &minor) != 2)
-		return false;
-	return major > 6 || (major == 6 && minor >= 2);
-}
-
-static int plug_nic(struct machine *machine, unsigned int i, struct error *err)
-{
-	const struct vmm_options *options = machine->config.options;
-	struct net_options net = {
-		.name = machine->nic_names[i],
-		.index = i,
-		.pairs = options->nic_stream[i]		 ? 1
-			 : options->cpus < NET_PAIRS_MAX ? options->cpus
-							 : NET_PAIRS_MAX,
-		.plain = options->nic_stream[i],
-		.udp_segmentation = kernel_cuts_udp(),
-		.thread_begins = confined(machine) ? net_thread_begins : NULL,
-	};
-	int ret;
-
-	snprintf(machine->nic_names[i], sizeof(machine->nic_names[i]), "net%u", i);
-	ret = net_create(&machine->nics[i], &net, &machine->memory.map, err);
-	if (ret < 0)
-		return ret;
-	return plug(machine, net_device(machine->nics[i]), net_loop(machine->nics[i]), err);
-}
-
-static int plug_vsock(struct machine *machine, struct error *err)
-{
-	cleanup_fd int listen_fd = copy_fd(machine->config.options->vsock_fd);
-	struct vsock_options options = {
-		.guest_cid = VSOCK_GUEST_CID,
-		.connect = machine->config.connect,
-		.closed = machine->config.closed,
-		.buffered = machine->config.buffered,
-		.ctx = machine->config.ctx,
-		.listen_fd = listen_fd,
-		.loop = machine->config.loop,
-	};
-	int ret = vsock_create(&machine->vsock, &options, &machine->memory.map, err);
-
-	if (ret < 0)
-		return ret;
-	take_fd(&listen_fd);
-	return plug(machine, vsock_device(machine->vsock), machine->config.loop, err);
-}
-
-static int plug_fs(struct machine *machine, struct error *err)
-{
-	struct fs_options options = {
-		.tag = PROTO_SHARES_TAG,
-		.fd = machine->config.options->fs_fd,
-		.records_inflight = machine->config.options->fs_records_inflight,
-		.thread_begins = confined(machine) ? fs_thread_begins : NULL,
-	};
-	int ret;
-
-	if (options.fd < 0)
-		return 0;
-	ret = daemon_log_open(&machine->fs_log, "virtiofsd", machine->config.options->fs_log_fd,
-			      machine->config.loop);
-	if (ret < 0)
-		return error_set(err, -ret, "log of virtiofsd");
-	ret = fs_create(&machine->fs, &options, &machine->memory.map, err);
-	if (ret < 0)
-		return ret;
-	return plug(machine, fs_device(machine->fs), fs_loop(machine->fs), err);
-}
-
-/* Disks come first: their order is their names in the guest. */
-static int plug_all(struct machine *machine, struct error *err)
-{
-	int ret = 0;
-
-	for (unsigned int i = 0; ret == 0 && i < machine->config.options->disk_count; i++)
-		ret = plug_disk(machine, i, err);
-	if (ret == 0)
-		ret = plug_vsock(machine, err);
-	if (ret == 0)
-		ret = console_create(&machine->console, &machine->memory.map, console_output,
-				     machine, err);
-	if (ret == 0)
-		ret = plug(machine, console_device(machine->console), machine->config.loop, err);
-	if (ret == 0)
-		ret = rng_create(&machine->rng, &machine->memory.map, err);
-	if (ret == 0)
-		ret = plug(machine, rng_device(machine->rng), machine->config.loop, err);
-	if (ret == 0)
-		ret = balloon_create(&machine->balloon, &machine->memory.map, release_memory,
-				     machine, err);
-	if (ret == 0)
-		ret = plug(machine, balloon_device(machine->balloon), machine->config.loop, err);
-	for (unsigned int i = 0; ret == 0 && i < machine->config.options->nic_count; i++)
-		ret = plug_nic(machine, i, err);
-	if (ret == 0)
-		ret = plug_fs(machine, err);
-	return ret;
 }
 
 /* --- vCPUs --- */
@@ -402,7 +170,7 @@ static int load_guest(struct machine *machine, uint64_t *entry, struct error *er
 {
 	struct fdt_machine tree = {
 		.cpus = machine->config.options->cpus,
-		.virtio_slots = machine->slot_count,
+		.virtio_slots = machine->devices.slot_count,
 	};
 	cleanup_free void *dtb = malloc(FDT_SIZE_MAX);
 	int len;
@@ -414,6 +182,7 @@ static int load_guest(struct machine *machine, uint64_t *entry, struct error *er
 		return len;
 	return boot_load(&machine->memory, &machine->boot, dtb, (size_t)len, entry, err);
 }
+
 /* --- from a template --- */
 
 static struct snapshot_machine snapshot_of(struct machine *machine)
@@ -423,8 +192,8 @@ static struct snapshot_machine snapshot_of(struct machine *machine)
 		.memory = &machine->memory,
 		.vcpus = machine->vcpus,
 		.vcpu_count = machine->vcpu_count,
-		.slots = machine->slots,
-		.slot_count = machine->slot_count,
+		.slots = machine->devices.slots,
+		.slot_count = machine->devices.slot_count,
 		.cpuid_sum = machine->cpuid_sum,
 	};
 }
@@ -434,9 +203,8 @@ static int resume_guest(struct machine *machine, struct error *err)
 	struct snapshot_machine parts = snapshot_of(machine);
 	int ret = snapshot_load(&parts, machine->state, err);
 
-	/* The template's drives were empty. */
-	for (unsigned int i = 0; ret == 0 && i < machine->config.options->disk_count; i++)
-		virtio_config_interrupt(blk_device(machine->disks[i]));
+	if (ret == 0)
+		device_set_announce_disks(&machine->devices);
 	if (ret == 0)
 		vmgenid_changed(&machine->vmgenid);
 	return ret;
@@ -469,24 +237,31 @@ static int make_memory(struct machine *machine, struct error *err)
 	return vm_memory_create(&machine->memory, size, err);
 }
 
+static int plug_devices(struct machine *machine, struct error *err)
+{
+	const struct machine_config *config = &machine->config;
+	struct device_set_config devices = {
+		.options = config->options,
+		.kvm = &machine->kvm,
+		.bus = &machine->mmio,
+		.memory = &machine->memory,
+		.loop = config->loop,
+		.confined = confined(machine),
+		.console = &machine->console_ring,
+		.connect = config->connect,
+		.closed = config->closed,
+		.buffered = config->buffered,
+		.vsock_ctx = config->ctx,
+	};
+
+	return device_set_plug(&machine->devices, &devices, err);
+}
+
 /* Undoes build, as far as it came. */
 static void take_down(struct machine *machine)
 {
-	/* First: the daemon complains about every end of its connection. */
-	daemon_log_close(&machine->fs_log);
 	machine_stop(machine);
-	for (unsigned int i = 0; i < machine->slot_count; i++)
-		slot_destroy(&machine->slots[i]);
-	machine->slot_count = 0;
-	vsock_destroy(take_ptr(machine->vsock));
-	console_destroy(take_ptr(machine->console));
-	rng_destroy(take_ptr(machine->rng));
-	balloon_destroy(take_ptr(machine->balloon));
-	fs_destroy(take_ptr(machine->fs));
-	for (unsigned int i = 0; i < VMM_DISKS_MAX; i++)
-		blk_destroy(take_ptr(machine->disks[i]));
-	for (unsigned int i = 0; i < VMM_NICS_MAX; i++)
-		net_destroy(take_ptr(machine->nics[i]));
+	device_set_unplug(&machine->devices);
 	for (unsigned int i = 0; i < machine->vcpu_count; i++)
 		vcpu_destroy(&machine->vcpus[i]);
 	machine->vcpu_count = 0;
@@ -524,7 +299,7 @@ static int build(struct machine *machine, struct error *err)
 	if (ret == 0)
 		ret = vmgenid_add(&machine->vmgenid, &machine->mmio, &machine->kvm, err);
 	if (ret == 0)
-		ret = plug_all(machine, err);
+		ret = plug_devices(machine, err);
 	if (ret == 0)
 		ret = create_vcpus(machine, err);
 	if (ret < 0)
@@ -568,7 +343,7 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 	machine->kvm = (struct kvm){.fd = -1, .vm_fd = -1};
 	machine->memory.fd = -1;
 	machine->end_fd = -1;
-	machine->fs_log.fd = -1;
+	device_set_init(&machine->devices);
 	machine->vmgenid.irq_fd = -1;
 	pthread_mutex_init(&machine->end_lock, NULL);
 	pthread_mutex_init(&machine->gate, NULL);
@@ -635,51 +410,10 @@ void machine_destroy(struct machine *machine)
 	free(machine);
 }
 
-static int attach_net(struct machine *machine, uint32_t index, const struct proto_frame *frame,
-		      struct error *err)
-{
-	int ret;
-
-	if (index >= VMM_NICS_MAX || !machine->nics[index])
-		return error_say(err, ENODEV, "ATTACH: there is no NIC %u", index);
-	ret = net_attach(machine->nics[index], frame->fds, frame->fd_count, err);
-	for (unsigned int i = 0; ret == 0 && i < frame->fd_count; i++)
-		frame->fds[i] = -1;
-	return ret;
-}
-
-static int set_rates(struct machine *machine, const struct proto_attach *what,
-		     const void *parameters, size_t len, struct error *err)
-{
-	struct proto_rates rates;
-	struct rate in[2], out[2];
-	bool net = what->kind == PROTO_ATTACH_NET_RATES;
-
-	if (proto_decode_rates(parameters, len, &rates) < 0)
-		return error_say(err, EINVAL, "ATTACH: rates of a wrong size");
-	for (int i = 0; i < 2; i++) {
-		const struct proto_rate *from = &rates.rates[i];
-
-		in[i] = (struct rate){from->per_second, from->burst};
-		from += PROTO_RATE_BYTES_OUT;
-		out[i] = (struct rate){from->per_second, from->burst};
-	}
-	if (net && what->index < VMM_NICS_MAX && machine->nics[what->index])
-		return net_limit(machine->nics[what->index], in, out, err);
-	if (!net && what->index < VMM_DISKS_MAX && machine->disks[what->index])
-		return blk_limit(machine->disks[what->index], in, err);
-	return error_say(err, ENODEV, "ATTACH: there is no %s %u", net ? "NIC" : "disk",
-			 what->index);
-}
-
 int machine_attach(struct machine *machine, const struct proto_attach *what, const void *parameters,
 		   size_t len, const struct proto_frame *frame, struct error *err)
 {
-	if (what->kind == PROTO_ATTACH_NET_RATES || what->kind == PROTO_ATTACH_DISK_RATES)
-		return set_rates(machine, what, parameters, len, err);
-	if (what->kind == PROTO_ATTACH_NET && len == 0)
-		return attach_net(machine, what->index, frame, err);
-	return error_say(err, EOPNOTSUPP, "ATTACH: no kind %u with %zu bytes", what->kind, len);
+	return device_set_attach(&machine->devices, what, parameters, len, frame, err);
 }
 
 void machine_marks(const struct machine *machine, struct machine_marks *marks)

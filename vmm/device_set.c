@@ -1,0 +1,307 @@
+#include "vmm/device_set.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "devices/balloon.h"
+#include "devices/console.h"
+#include "devices/fs.h"
+#include "devices/net.h"
+#include "devices/rng.h"
+#include "vmm/filter.h"
+
+static void disk_thread_begins(void)
+{
+	filter_enter(FILTER_DISK);
+}
+
+static void net_thread_begins(void)
+{
+	filter_enter(FILTER_NET);
+}
+
+static void fs_thread_begins(void)
+{
+	filter_enter(FILTER_FS);
+}
+
+static void console_output(void *ctx, const void *bytes, size_t len)
+{
+	struct device_set *set = ctx;
+
+	console_ring_write(set->config.console, bytes, len);
+}
+
+static void release_memory(void *ctx, void *bytes, size_t len)
+{
+	struct device_set *set = ctx;
+
+	vm_memory_release(set->config.memory, bytes, len);
+}
+
+static int plug(struct device_set *set, struct virtio_device *dev, struct loop *loop,
+		struct error *err)
+{
+	int ret;
+
+	if (set->slot_count == LAYOUT_VIRTIO_SLOTS)
+		return error_say(err, ENOSPC, "%s: no place left for a device", dev->name);
+	ret = slot_init(&set->slots[set->slot_count], set->slot_count, set->config.kvm,
+			set->config.bus, dev, loop, err);
+	if (ret == 0)
+		set->slot_count++;
+	return ret;
+}
+
+/* The options' own are left for another machine, should this one not come about. */
+static int copy_fd(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+/* A disk's files after the first. */
+struct more_files {
+	int *fds;
+	unsigned int count;
+};
+
+static void close_more(struct more_files *more)
+{
+	for (unsigned int i = 0; i < more->count; i++)
+		close(more->fds[i]);
+	free(more->fds);
+}
+
+static int copy_more(struct more_files *more, const struct vmm_disk *disk)
+{
+	more->fds = calloc(disk->more_count + 1, sizeof(int));
+	if (!more->fds)
+		return -ENOMEM;
+	for (; more->count < disk->more_count; more->count++) {
+		more->fds[more->count] = copy_fd(disk->more_fds[more->count]);
+		if (more->fds[more->count] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int plug_disk(struct device_set *set, unsigned int i, struct error *err)
+{
+	const struct vmm_disk *disk = &set->config.options->disks[i];
+	cleanup_fd int fd = copy_fd(disk->fd);
+	__attribute__((cleanup(close_more))) struct more_files more = {0};
+	int ret = copy_more(&more, disk);
+	struct blk_options options = {
+		.fd = fd,
+		.more_fds = more.fds,
+		.more_count = disk->more_count,
+		.read_only = disk->read_only,
+		.serial = disk->serial,
+		.name = set->disk_names[i],
+		.thread_begins = set->config.confined ? disk_thread_begins : NULL,
+	};
+
+	snprintf(set->disk_names[i], sizeof(set->disk_names[i]), "disk%u", i);
+	if (fd < 0 && disk->fd >= 0)
+		return error_set(err, errno, "%s", options.name);
+	if (ret < 0)
+		return error_set(err, -ret, "%s", options.name);
+	ret = blk_create(&set->disks[i], &options, &set->config.memory->map, err);
+	if (ret < 0)
+		return ret;
+	take_fd(&fd);
+	more.count = 0;
+	return plug(set, blk_device(set->disks[i]), blk_loop(set->disks[i]), err);
+}
+
+/* Linux 6.2 has taps that cut UDP into segments; to offer this to the guest is the kernel's word.
+ */
+static bool kernel_cuts_udp(void)
+{
+	struct utsname name;
+	unsigned int major = 0, minor = 0;
+
+	if (uname(&name) < 0 || sscanf(name.release, "%u.%u", &major, &minor) != 2)
+		return false;
+	return major > 6 || (major == 6 && minor >= 2);
+}
+
+static int plug_nic(struct device_set *set, unsigned int i, struct error *err)
+{
+	const struct vmm_options *options = set->config.options;
+	struct net_options net = {
+		.name = set->nic_names[i],
+		.index = i,
+		.pairs = options->nic_stream[i]		 ? 1
+			 : options->cpus < NET_PAIRS_MAX ? options->cpus
+							 : NET_PAIRS_MAX,
+		.plain = options->nic_stream[i],
+		.udp_segmentation = kernel_cuts_udp(),
+		.thread_begins = set->config.confined ? net_thread_begins : NULL,
+	};
+	int ret;
+
+	snprintf(set->nic_names[i], sizeof(set->nic_names[i]), "net%u", i);
+	ret = net_create(&set->nics[i], &net, &set->config.memory->map, err);
+	if (ret < 0)
+		return ret;
+	return plug(set, net_device(set->nics[i]), net_loop(set->nics[i]), err);
+}
+
+static int plug_vsock(struct device_set *set, struct error *err)
+{
+	cleanup_fd int listen_fd = copy_fd(set->config.options->vsock_fd);
+	struct vsock_options options = {
+		.guest_cid = VSOCK_GUEST_CID,
+		.connect = set->config.connect,
+		.closed = set->config.closed,
+		.buffered = set->config.buffered,
+		.ctx = set->config.vsock_ctx,
+		.listen_fd = listen_fd,
+		.loop = set->config.loop,
+	};
+	int ret = vsock_create(&set->vsock, &options, &set->config.memory->map, err);
+
+	if (ret < 0)
+		return ret;
+	take_fd(&listen_fd);
+	return plug(set, vsock_device(set->vsock), set->config.loop, err);
+}
+
+static int plug_fs(struct device_set *set, struct error *err)
+{
+	struct fs_options options = {
+		.tag = PROTO_SHARES_TAG,
+		.fd = set->config.options->fs_fd,
+		.records_inflight = set->config.options->fs_records_inflight,
+		.thread_begins = set->config.confined ? fs_thread_begins : NULL,
+	};
+	int ret;
+
+	if (options.fd < 0)
+		return 0;
+	ret = daemon_log_open(&set->fs_log, "virtiofsd", set->config.options->fs_log_fd,
+			      set->config.loop);
+	if (ret < 0)
+		return error_set(err, -ret, "log of virtiofsd");
+	ret = fs_create(&set->fs, &options, &set->config.memory->map, err);
+	if (ret < 0)
+		return ret;
+	return plug(set, fs_device(set->fs), fs_loop(set->fs), err);
+}
+
+/* Disks come first: their order is their names in the guest. */
+int device_set_plug(struct device_set *set, const struct device_set_config *config,
+		    struct error *err)
+{
+	int ret = 0;
+
+	set->config = *config;
+	for (unsigned int i = 0; ret == 0 && i < set->config.options->disk_count; i++)
+		ret = plug_disk(set, i, err);
+	if (ret == 0)
+		ret = plug_vsock(set, err);
+	if (ret == 0)
+		ret = console_create(&set->console, &set->config.memory->map, console_output, set,
+				     err);
+	if (ret == 0)
+		ret = plug(set, console_device(set->console), set->config.loop, err);
+	if (ret == 0)
+		ret = rng_create(&set->rng, &set->config.memory->map, err);
+	if (ret == 0)
+		ret = plug(set, rng_device(set->rng), set->config.loop, err);
+	if (ret == 0)
+		ret = balloon_create(&set->balloon, &set->config.memory->map, release_memory, set,
+				     err);
+	if (ret == 0)
+		ret = plug(set, balloon_device(set->balloon), set->config.loop, err);
+	for (unsigned int i = 0; ret == 0 && i < set->config.options->nic_count; i++)
+		ret = plug_nic(set, i, err);
+	if (ret == 0)
+		ret = plug_fs(set, err);
+	return ret;
+}
+
+void device_set_init(struct device_set *set)
+{
+	*set = (struct device_set){.fs_log.fd = -1};
+}
+
+void device_set_unplug(struct device_set *set)
+{
+	/* First: the daemon complains about every end of its connection. */
+	daemon_log_close(&set->fs_log);
+	for (unsigned int i = 0; i < set->slot_count; i++)
+		slot_destroy(&set->slots[i]);
+	set->slot_count = 0;
+	vsock_destroy(take_ptr(set->vsock));
+	console_destroy(take_ptr(set->console));
+	rng_destroy(take_ptr(set->rng));
+	balloon_destroy(take_ptr(set->balloon));
+	fs_destroy(take_ptr(set->fs));
+	for (unsigned int i = 0; i < VMM_DISKS_MAX; i++)
+		blk_destroy(take_ptr(set->disks[i]));
+	for (unsigned int i = 0; i < VMM_NICS_MAX; i++)
+		net_destroy(take_ptr(set->nics[i]));
+}
+
+void device_set_announce_disks(struct device_set *set)
+{
+	for (unsigned int i = 0; i < set->config.options->disk_count; i++)
+		virtio_config_interrupt(blk_device(set->disks[i]));
+}
+
+/* --- while the guest runs --- */
+
+static int attach_net(struct device_set *set, uint32_t index, const struct proto_frame *frame,
+		      struct error *err)
+{
+	int ret;
+
+	if (index >= VMM_NICS_MAX || !set->nics[index])
+		return error_say(err, ENODEV, "ATTACH: there is no NIC %u", index);
+	ret = net_attach(set->nics[index], frame->fds, frame->fd_count, err);
+	for (unsigned int i = 0; ret == 0 && i < frame->fd_count; i++)
+		frame->fds[i] = -1;
+	return ret;
+}
+
+static int set_rates(struct device_set *set, const struct proto_attach *what,
+		     const void *parameters, size_t len, struct error *err)
+{
+	struct proto_rates rates;
+	struct rate in[2], out[2];
+	bool net = what->kind == PROTO_ATTACH_NET_RATES;
+
+	if (proto_decode_rates(parameters, len, &rates) < 0)
+		return error_say(err, EINVAL, "ATTACH: rates of a wrong size");
+	for (int i = 0; i < 2; i++) {
+		const struct proto_rate *from = &rates.rates[i];
+
+		in[i] = (struct rate){from->per_second, from->burst};
+		from += PROTO_RATE_BYTES_OUT;
+		out[i] = (struct rate){from->per_second, from->burst};
+	}
+	if (net && what->index < VMM_NICS_MAX && set->nics[what->index])
+		return net_limit(set->nics[what->index], in, out, err);
+	if (!net && what->index < VMM_DISKS_MAX && set->disks[what->index])
+		return blk_limit(set->disks[what->index], in, err);
+	return error_say(err, ENODEV, "ATTACH: there is no %s %u", net ? "NIC" : "disk",
+			 what->index);
+}
+
+int device_set_attach(struct device_set *set, const struct proto_attach *what,
+		      const void *parameters, size_t len, const struct proto_frame *frame,
+		      struct error *err)
+{
+	if (what->kind == PROTO_ATTACH_NET_RATES || what->kind == PROTO_ATTACH_DISK_RATES)
+		return set_rates(set, what, parameters, len, err);
+	if (what->kind == PROTO_ATTACH_NET && len == 0)
+		return attach_net(set, what->index, frame, err);
+	return error_say(err, EOPNOTSUPP, "ATTACH: no kind %u with %zu bytes", what->kind, len);
+}
