@@ -34,8 +34,9 @@ include tests/unit/unit.mk
 include tests/payload/payload.mk
 include tests/fuzz/fuzz.mk
 include tests/lab/lab.mk
+include bench/bench.mk
 
-.PHONY: help all deps run bench fuzz install check-format format sanitize lint coverage soak test clean
+.PHONY: help all deps run fuzz install check-format format sanitize lint coverage soak test clean
 
 all: $(BUILD)/bulkhead $(BUILD)/bulkhead-unpack $(BUILD)/bulkhead-vmm $(BUILD)/guest/vmlinux $(BUILD)/guest/initramfs.cpio
 
@@ -44,7 +45,7 @@ help:
 	@echo 'make deps        installs the Debian packages that it needs'
 	@echo 'make run         deps, build, and a container in a VM of its own, to look at'
 	@echo 'make test        runs every test that this machine can run'
-	@echo 'make bench       start-up times, sizes and network beside crun, runc and QEMU; BENCH_RUNS=10'
+	@echo 'make bench       run loop, queues, start-up, sizes, network beside DPDK, crun, runc, QEMU; BENCH_RUNS=10'
 	@echo 'make fuzz SECONDS=60   each fuzzer for so long'
 	@echo 'make install DESTDIR= PREFIX=/usr/local'
 	@echo 'make sanitize    unit tests and fuzz corpora under ASan and UBSan'
@@ -58,7 +59,8 @@ PACKAGES = build-essential clang clang-format clang-tidy cppcheck strace libclan
 	   xz-utils cpio rsync pkg-config linux-source-6.12 libfdt-dev libjansson-dev libseccomp-dev \
 	   libcap-ng-dev libnl-3-dev libnl-route-3-dev liburing-dev check bats jq busybox-static erofs-utils e2fsprogs \
 	   qemu-system-x86 qemu-system-common crun runc mmdebstrap umoci skopeo libsystemd-dev \
-	   podman containerd docker.io iproute2 iputils-ping iperf3 socat passt cryptsetup-bin libarchive-dev
+	   podman containerd docker.io iproute2 iputils-ping iperf3 socat passt cryptsetup-bin libarchive-dev \
+	   libdpdk-dev valgrind
 
 deps:
 	@missing=$$(for p in $(PACKAGES); do \
@@ -96,10 +98,6 @@ lint: $(BUILD)/gen/filter_programs.h
 coverage: $(BUILD)/gen/filter_programs.h $(BUILD)/tests/payload
 	@tests/coverage
 
-$(BUILD)/bench/%: bench/%.c
-	@mkdir -p $(@D)
-	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $<
-
 # For bundles: nothing of the host's is in them.
 TEST_TOOLS = $(BUILD)/tests/fsx $(BUILD)/tests/inotify
 
@@ -108,9 +106,6 @@ $(TEST_TOOLS): $(BUILD)/tests/%: tests/tools/%.c
 	@$(CC) $(CPPFLAGS) -O2 -static $(WARNINGS) -o $@ $<
 
 unit-test: $(TEST_TOOLS)
-
-bench: all $(BUILD)/bench/until_hello $(BUILD)/bench/timed
-	@bench/run
 
 install: all
 	@install -D -m 0755 $(BUILD)/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead

@@ -12,5 +12,7 @@ guest_image_\name\()_end:
 	image event
 	image blk
 	image attack
+	image exits
+	image ping
 	image kernel
 	.section .note.GNU-stack, "", @progbits

@@ -54,6 +54,15 @@ enum payload_event_case {
 	EVENT_INTERRUPTS_BUSY, /* one, while user mode runs */
 };
 
+/* What guest/exits.c does, values[0] times. */
+enum payload_exits_case {
+	EXITS_PORT_WRITE,
+	EXITS_PORT_READ,
+	EXITS_MMIO_WRITE,
+	EXITS_MMIO_READ,
+	EXITS_CASES,
+};
+
 /* What guest/blk.c does. All but the first are a driver's mistakes. */
 enum payload_blk_case {
 	BLK_CASE_IO,

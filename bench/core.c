@@ -1,0 +1,89 @@
+/* core ROUNDS [AREA...]: see core.h. */
+#include "bench/core.h"
+
+#include <check.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const struct core_area *const areas[] = {&core_exits, &core_queue, &core_blk, &core_vsock};
+
+#define AREAS (sizeof(areas) / sizeof(areas[0]))
+
+void core_fail(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fprintf(stderr, "core: ");
+	vfprintf(stderr, format, args);
+	fprintf(stderr, "\n");
+	va_end(args);
+	exit(EXIT_FAILURE);
+}
+
+void core_sample(const char *name, const char *unit, double value)
+{
+	printf("%s\t%s\t%.3f\n", name, unit, value);
+}
+
+/*
+ * What payload.c asserts, it asserts by libcheck, which is not linked here: outside of a test these
+ * two are all that is asked of it.
+ */
+void _mark_point(const char *file, int line)
+{
+	(void)file;
+	(void)line;
+}
+
+void _ck_assert_failed(const char *file, int line, const char *condition, const char *message, ...)
+{
+	(void)message;
+	core_fail("%s:%d: %s", file, line, condition);
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t core_now(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t core_cpu_time(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+static bool wanted(const struct core_area *area, int argc, char **argv)
+{
+	for (int i = 2; i < argc; i++)
+		if (!strcmp(argv[i], area->name))
+			return true;
+	return argc <= 2;
+}
+
+int main(int argc, char **argv)
+{
+	int rounds = argc > 1 ? atoi(argv[1]) : 0;
+
+	if (rounds < 1)
+		core_fail("usage: core ROUNDS [exits|queue|blk|vsock]...");
+	for (size_t i = 0; i < AREAS; i++)
+		if (wanted(areas[i], argc, argv) && areas[i]->prepare)
+			areas[i]->prepare();
+	for (int round = 0; round < rounds; round++)
+		for (size_t i = 0; i < AREAS; i++)
+			if (wanted(areas[i], argc, argv))
+				areas[i]->round();
+	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,31 @@
+/*
+ * The performance core, measured: each row of ours beside its floor or its peer, in one process, in
+ * rounds that take turns. A sample is printed as bench/report reads it: name, unit, value.
+ */
+#ifndef BENCH_CORE_H
+#define BENCH_CORE_H
+
+#include <stdint.h>
+
+/* Ends the program with this message; what is printed before counts. */
+void core_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+void core_sample(const char *name, const char *unit, double value);
+
+/* In ns: of a clock on the wall, and of this thread's own time on a CPU. */
+uint64_t core_now(void);
+uint64_t core_cpu_time(void);
+
+/* An area: rows that have a unit of their own, so that ratios are to the first of them. */
+struct core_area {
+	const char *name;
+	void (*prepare)(void);
+	void (*round)(void);
+};
+
+extern const struct core_area core_exits, core_queue, core_blk, core_vsock;
+
+/* core_exits.c: ns of the last round's exits for a port write, run loop and all. */
+double core_port_exit(void);
+
+#endif
