@@ -18,20 +18,21 @@
 
 #define FILLS 200
 
-#define PACKED_AVAIL 0x80u
-#define PACKED_USED  0x8000u
+#define DESC_F_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
+#define DESC_F_USED  (1u << VRING_PACKED_DESC_F_USED)
 
-static const struct ring_case cases[] = {
-	{.batch = 1},
-	{.batch = 8},
-	{.batch = 32},
-	{.batch = 1, .indirect = true},
-	{.batch = 8, .indirect = true},
-	{.batch = 32, .indirect = true},
-	{.batch = 1, .to_guest = true},
-	{.batch = 8, .to_guest = true},
-	{.batch = 32, .to_guest = true},
-};
+#define CASES_OF(kind)                                                                             \
+	{.packed = (kind), .batch = 1}, {.packed = (kind), .batch = 8},                            \
+		{.packed = (kind), .batch = 32}, {.packed = (kind), .batch = 1, .indirect = true}, \
+		{.packed = (kind), .batch = 8, .indirect = true},                                  \
+		{.packed = (kind), .batch = 32, .indirect = true},                                 \
+		{.packed = (kind), .batch = 1, .to_guest = true},                                  \
+		{.packed = (kind), .batch = 8, .to_guest = true},                                  \
+	{                                                                                          \
+		.packed = (kind), .batch = 32, .to_guest = true                                    \
+	}
+
+static const struct ring_case cases[] = {CASES_OF(false), CASES_OF(true)};
 
 #define CASES (sizeof(cases) / sizeof(cases[0]))
 
@@ -45,59 +46,107 @@ static void describe(struct vring_desc *desc, uint64_t addr, uint32_t len, unsig
 	*desc = (struct vring_desc){addr, len, (uint16_t)flags, (uint16_t)next};
 }
 
-static void init_split(struct ring *ring, struct driver *driver)
+static void init_table(struct ring *ring, struct driver *driver, unsigned int i)
+{
+	uint64_t at = ring->buffers + i * RING_REQUEST_LEN;
+	struct vring_desc *table = driver_at(driver, ring->tables + i * 32);
+	unsigned int write = ring->what->to_guest ? VRING_DESC_F_WRITE : 0;
+
+	/* Of a packed ring's table only the flag for writing is looked at, so both are alike. */
+	describe(&table[0], at, RING_HEADER_LEN,
+		 write | (ring->what->packed ? 0 : VRING_DESC_F_NEXT), ring->what->packed ? 0 : 1);
+	describe(&table[1], at + RING_HEADER_LEN, RING_PACKET_LEN, 0, 0);
+	if (ring->what->packed)
+		((struct vring_packed_desc *)(void *)&table[1])->flags = (uint16_t)write;
+	else
+		table[1].flags = (uint16_t)write;
+}
+
+static void init_split(struct ring *ring)
 {
 	struct vring_desc *desc = ring->desc;
 	struct vring_avail *avail = ring->driver_area;
-	unsigned int write = ring->what->to_guest ? VRING_DESC_F_WRITE : 0;
 
 	avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
 	for (unsigned int i = 0; i < RING_SIZE; i++) {
-		uint64_t at = ring->buffers + i * RING_REQUEST_LEN, table = ring->tables + i * 32;
-		struct vring_desc *entries = driver_at(driver, table);
-
-		describe(&entries[0], at, RING_HEADER_LEN, write | VRING_DESC_F_NEXT, 1);
-		describe(&entries[1], at + RING_HEADER_LEN, RING_PACKET_LEN, write, 0);
 		if (ring->what->indirect)
-			describe(&desc[i], table, 32, VRING_DESC_F_INDIRECT, 0);
+			describe(&desc[i], ring->tables + i * 32, 32, VRING_DESC_F_INDIRECT, 0);
 		else
-			describe(&desc[i], at, RING_REQUEST_LEN, write, 0);
+			describe(&desc[i], ring->buffers + i * RING_REQUEST_LEN, RING_REQUEST_LEN,
+				 ring->what->to_guest ? VRING_DESC_F_WRITE : 0, 0);
 		avail->ring[i] = (uint16_t)i;
 	}
 }
 
 void ring_init(struct ring *ring, struct driver *driver, const struct ring_case *what)
 {
+	struct virtqueue_state *state = &ring->state;
+
 	memset(ring, 0, sizeof(*ring));
 	ring->what = what;
-	ring->state.size = RING_SIZE;
-	ring->state.desc_gpa = driver_alloc(driver, 16 * RING_SIZE);
-	ring->state.avail_gpa = driver_alloc(driver, 6 + 2 * RING_SIZE);
-	ring->state.used_gpa = driver_alloc(driver, 6 + 8 * RING_SIZE);
-	ring->state.indirect = true;
-	ring->desc = driver_at(driver, ring->state.desc_gpa);
-	ring->driver_area = driver_at(driver, ring->state.avail_gpa);
-	ring->device_area = driver_at(driver, ring->state.used_gpa);
+	state->size = RING_SIZE;
+	state->desc_gpa = driver_alloc(driver, 16 * RING_SIZE);
+	state->avail_gpa = driver_alloc(driver, 6 + 2 * RING_SIZE);
+	state->used_gpa = driver_alloc(driver, 6 + 8 * RING_SIZE);
+	state->indirect = true;
+	state->packed = what->packed;
+	state->next_avail = what->packed ? 1u << VRING_PACKED_EVENT_F_WRAP_CTR : 0;
+	state->next_used = state->signalled = state->next_avail;
+	ring->desc = driver_at(driver, state->desc_gpa);
+	ring->driver_area = driver_at(driver, state->avail_gpa);
+	ring->device_area = driver_at(driver, state->used_gpa);
 	ring->buffers = driver_alloc(driver, RING_SIZE * RING_REQUEST_LEN);
 	ring->tables = driver_alloc(driver, RING_SIZE * 32);
-	init_split(ring, driver);
+	for (unsigned int i = 0; i < RING_SIZE; i++)
+		init_table(ring, driver, i);
+	if (what->packed)
+		((struct vring_packed_desc_event *)ring->driver_area)->flags =
+			VRING_PACKED_EVENT_FLAG_DISABLE;
+	else
+		init_split(ring);
 }
 
-void ring_fill(struct ring *ring, struct driver *driver)
+/* The flags of a whole ring change with each round; the first one's are written last. */
+static void fill_packed(struct ring *ring)
+{
+	struct vring_packed_desc *desc = ring->desc;
+	unsigned int flags = ring->idx & RING_SIZE ? DESC_F_AVAIL : DESC_F_USED;
+
+	if (ring->what->indirect)
+		flags |= VRING_DESC_F_INDIRECT;
+	else if (ring->what->to_guest)
+		flags |= VRING_DESC_F_WRITE;
+	for (unsigned int i = RING_SIZE; i-- > 0;) {
+		desc[i].addr = ring->what->indirect ? ring->tables + i * 32
+						    : ring->buffers + i * RING_REQUEST_LEN;
+		desc[i].len = ring->what->indirect ? 32 : RING_REQUEST_LEN;
+		desc[i].id = (uint16_t)i;
+		__atomic_store_n(&desc[i].flags, (uint16_t)flags, __ATOMIC_RELEASE);
+	}
+}
+
+void ring_fill(struct ring *ring)
 {
 	struct vring_avail *avail = ring->driver_area;
 
-	(void)driver;
 	ring->idx = (uint16_t)(ring->idx + RING_SIZE);
-	__atomic_store_n(&avail->idx, ring->idx, __ATOMIC_RELEASE);
+	if (ring->what->packed)
+		fill_packed(ring);
+	else
+		__atomic_store_n(&avail->idx, ring->idx, __ATOMIC_RELEASE);
 }
 
 void ring_check(const struct ring *ring)
 {
 	const struct vring_used *used = ring->device_area;
+	const struct vring_packed_desc *desc = ring->desc;
+	unsigned int flags = DESC_F_AVAIL | DESC_F_USED;
+	bool done = used->idx == ring->idx;
 
-	if (used->idx != ring->idx)
-		core_fail("queue: %u of %u requests are done", used->idx, ring->idx);
+	if (ring->what->packed)
+		done = (desc[RING_SIZE - 1].flags & flags) == (ring->idx & RING_SIZE ? flags : 0);
+	if (!done)
+		core_fail("queue: not all requests are done");
 }
 
 /* --- the device --- */
@@ -161,7 +210,7 @@ static double measure_ours(const struct ring_case *what)
 	if (virtqueue_enable(&vq) < 0)
 		core_fail("queue: refused");
 	for (unsigned int i = 0; i < FILLS; i++) {
-		ring_fill(&ring, &driver);
+		ring_fill(&ring);
 		ns[i] = serve(&vq, what);
 		ring_check(&ring);
 	}
@@ -182,7 +231,7 @@ static double measure_dpdk(const struct ring_case *what)
 	ring_init(&rings[1], &driver, what);
 	port = dpdk_open(&driver, rings, what->packed);
 	for (unsigned int i = 0; i < FILLS; i++) {
-		ring_fill(ring, &driver);
+		ring_fill(ring);
 		ns[i] = dpdk_serve(port, what);
 		ring_check(ring);
 	}

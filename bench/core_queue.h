@@ -33,7 +33,7 @@ struct ring {
 void ring_init(struct ring *ring, struct driver *driver, const struct ring_case *what);
 
 /* Offers every entry. All of them were used. */
-void ring_fill(struct ring *ring, struct driver *driver);
+void ring_fill(struct ring *ring);
 /* Fails unless the device has used every entry. */
 void ring_check(const struct ring *ring);
 

@@ -37,7 +37,7 @@ static void balloon_kicked(struct virtio_device *dev, unsigned int queue)
 		/* Nobody asked for the other queues' pages, but who offers them gets an answer. */
 		if (queue == BALLOON_REPORTING)
 			report(balloon);
-		virtqueue_push(vq, balloon->chain.head, 0);
+		virtqueue_put(vq, balloon->chain.head, 0);
 		budget--;
 	}
 	if (!budget)
@@ -78,8 +78,9 @@ int balloon_create(struct balloon **out, const struct guest_memory *mem,
 	balloon->dev.ops = &balloon_ops;
 	balloon->dev.name = "balloon";
 	balloon->dev.id = VIRTIO_ID_BALLOON;
-	virtio_device_init(&balloon->dev, mem, 1ull << VIRTIO_BALLOON_F_REPORTING, BALLOON_QUEUES,
-			   BALLOON_QUEUE_SIZE);
+	virtio_device_init(&balloon->dev, mem,
+			   1ull << VIRTIO_BALLOON_F_REPORTING | VIRTIO_FEATURES_IN_ORDER,
+			   BALLOON_QUEUES, BALLOON_QUEUE_SIZE);
 	*out = balloon;
 	return 0;
 }

@@ -42,7 +42,7 @@ static void request_put(struct blk *blk, struct blk_request *request)
 void blk_finish(struct blk *blk, struct blk_request *request)
 {
 	*(volatile uint8_t *)request->status = request->result;
-	virtqueue_push(&blk->dev.queues[0], request->chain.head, request->written + 1);
+	virtqueue_put(&blk->dev.queues[0], request->chain.head, request->written + 1);
 	request_put(blk, request);
 	if (--blk->in_flight == 0)
 		pthread_cond_broadcast(&blk->idle);
@@ -243,7 +243,7 @@ static void fill_config(struct blk *blk)
 static uint64_t blk_features(bool read_only)
 {
 	uint64_t features = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
-			    1ull << VIRTIO_BLK_F_FLUSH;
+			    1ull << VIRTIO_BLK_F_FLUSH | VIRTIO_FEATURES_OWN;
 
 	if (read_only)
 		return features | 1ull << VIRTIO_BLK_F_RO;

@@ -46,7 +46,7 @@ static void console_kicked(struct virtio_device *dev, unsigned int queue)
 		return;
 	while (budget && virtio_queue_pop(dev, queue, &console->chain)) {
 		console_drain(console);
-		virtqueue_push(vq, console->chain.head, 0);
+		virtqueue_put(vq, console->chain.head, 0);
 		budget--;
 	}
 	if (!budget)
@@ -87,7 +87,7 @@ int console_create(struct console **out, const struct guest_memory *mem, console
 	console->dev.ops = &console_ops;
 	console->dev.name = "console";
 	console->dev.id = VIRTIO_ID_CONSOLE;
-	virtio_device_init(&console->dev, mem, 0, 2, CONSOLE_QUEUE_SIZE);
+	virtio_device_init(&console->dev, mem, VIRTIO_FEATURES_IN_ORDER, 2, CONSOLE_QUEUE_SIZE);
 	*out = console;
 	return 0;
 }

@@ -81,7 +81,7 @@ static void fs_kicked(struct virtio_device *dev, unsigned int queue)
 	if (fs->state != FS_LOST)
 		return;
 	while (budget && virtio_queue_pop(dev, queue, &fs->chain)) {
-		virtqueue_push(vq, fs->chain.head, refuse(&fs->chain));
+		virtqueue_put(vq, fs->chain.head, refuse(&fs->chain));
 		budget--;
 	}
 	if (!budget)
@@ -105,7 +105,7 @@ static void queue_take_over(struct fs *fs, unsigned int queue)
 
 		if (virtqueue_chain_at(vq, heads[i], &fs->chain) > 0)
 			len = refuse(&fs->chain);
-		virtqueue_push(vq, heads[i], len);
+		virtqueue_push(vq, fs->chain.head, len);
 	}
 }
 

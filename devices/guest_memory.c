@@ -36,22 +36,26 @@ void guest_memory_set_file(struct guest_memory *mem, int fd, const void *base)
 	}
 }
 
-void *guest_memory_range(const struct guest_memory *mem, uint64_t gpa, uint64_t len)
+const struct guest_region *guest_memory_find(const struct guest_memory *mem, uint64_t gpa,
+					     uint64_t len)
 {
-	if (!len)
-		return NULL;
 	for (unsigned int i = 0; i < mem->count; i++) {
 		const struct guest_region *region = &mem->regions[i];
-		uint64_t offset;
+		/* Below the region it wraps, and is beyond every length. */
+		uint64_t offset = gpa - region->gpa;
 
-		if (gpa < region->gpa)
-			continue;
-		offset = gpa - region->gpa;
 		/* Subtractions only: neither sum of the guest's numbers can be trusted to fit. */
 		if (offset < region->len && len <= region->len - offset)
-			return region->bytes + offset;
+			return region;
 	}
 	return NULL;
+}
+
+void *guest_memory_range(const struct guest_memory *mem, uint64_t gpa, uint64_t len)
+{
+	const struct guest_region *region = guest_memory_find(mem, gpa, len);
+
+	return region && len ? region->bytes + (gpa - region->gpa) : NULL;
 }
 
 int guest_memory_read(const struct guest_memory *mem, uint64_t gpa, void *buf, size_t len)

@@ -36,6 +36,10 @@ void guest_memory_set_file(struct guest_memory *mem, int fd, const void *base);
  */
 void *guest_memory_range(const struct guest_memory *mem, uint64_t gpa, uint64_t len);
 
+/* The region that all of [gpa, gpa + len) is in, len not 0; or NULL. */
+const struct guest_region *guest_memory_find(const struct guest_memory *mem, uint64_t gpa,
+					     uint64_t len);
+
 /* Copy between guest memory and buf. Return 0, or -EFAULT and nothing copied. */
 int guest_memory_read(const struct guest_memory *mem, uint64_t gpa, void *buf, size_t len);
 int guest_memory_write(const struct guest_memory *mem, uint64_t gpa, const void *buf, size_t len);

@@ -399,7 +399,7 @@ static uint64_t net_features(const struct net_options *options)
 	uint64_t features = 1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_STATUS |
 			    1ull << VIRTIO_NET_F_MRG_RXBUF | 1ull << VIRTIO_NET_F_CTRL_VQ |
 			    1ull << VIRTIO_NET_F_CTRL_RX | 1ull << VIRTIO_NET_F_CTRL_MAC_ADDR |
-			    1ull << VIRTIO_NET_F_GUEST_ANNOUNCE;
+			    1ull << VIRTIO_NET_F_GUEST_ANNOUNCE | VIRTIO_FEATURES_IN_ORDER;
 
 	if (options->pairs > 1)
 		features |= 1ull << VIRTIO_NET_F_MQ;

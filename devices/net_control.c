@@ -84,7 +84,7 @@ void net_control(struct net *net)
 		}
 		ack = command(net, chain) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 		iov_write(virtqueue_chain_writable(chain), chain->writable, 0, &ack, sizeof(ack));
-		virtqueue_push(vq, chain->head, sizeof(ack));
+		virtqueue_put(vq, chain->head, sizeof(ack));
 		budget--;
 	}
 	virtio_queue_interrupt(&net->dev, vq);

@@ -19,7 +19,7 @@
 #define NET_RX_SEGMENTS (2 * VIRTQUEUE_SEGMENTS_MAX)
 
 struct net_buffer {
-	uint16_t head;
+	struct virtqueue_head head;
 	uint16_t segments;
 	uint32_t len; /* bytes */
 };

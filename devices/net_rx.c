@@ -50,7 +50,10 @@ static size_t packet_room(const struct net_pair *pair, unsigned int *segments)
 	return pair->buffer_count ? pair->buffers[0].len : 0;
 }
 
-/* Returns the buffers that hold a packet of len bytes to the driver, all at once. */
+/*
+ * Returns the buffers that hold a packet of len bytes to the driver, which sees them with the rest
+ * of the batch: all of a packet at once (5.1.6.4).
+ */
 static void give_buffers(struct net_pair *pair, size_t len)
 {
 	struct virtqueue *vq = &pair->net->dev.queues[net_rx_queue(pair)];
@@ -74,7 +77,6 @@ static void give_buffers(struct net_pair *pair, size_t len)
 		pair->room -= pair->buffers[i].len;
 		len -= part;
 	}
-	virtqueue_publish(vq);
 	pair->buffer_count -= count;
 	memmove(pair->buffers, pair->buffers + count, pair->buffer_count * sizeof(*pair->buffers));
 	pair->segment_count -= segments;

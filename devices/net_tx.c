@@ -52,13 +52,13 @@ void net_tx(struct net_pair *pair)
 	       virtio_queue_pop(&net->dev, net_tx_queue(pair), &pair->chain)) {
 		/* Without a link packets go nowhere, as on a wire. So do those a tap refuses. */
 		if (net->fd_count && send_packet(pair) == -EAGAIN) {
-			virtqueue_unpop(vq);
+			virtqueue_unpop(vq, pair->chain.head);
 			pair->tx_blocked = true;
 			net_pair_watch(outlet(pair));
 			break;
 		}
 		rate_gate_count(&net->tx_gate, pair->chain.readable_len);
-		virtqueue_push(vq, pair->chain.head, 0);
+		virtqueue_put(vq, pair->chain.head, 0);
 		budget--;
 	}
 	virtio_queue_interrupt(&net->dev, vq);

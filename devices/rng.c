@@ -39,7 +39,7 @@ static void rng_kicked(struct virtio_device *dev, unsigned int queue)
 	unsigned int budget = RNG_QUEUE_SIZE;
 
 	while (budget && virtio_queue_pop(dev, queue, &rng->chain)) {
-		virtqueue_push(vq, rng->chain.head, rng_fill(&rng->chain));
+		virtqueue_put(vq, rng->chain.head, rng_fill(&rng->chain));
 		budget--;
 	}
 	if (!budget)
@@ -74,7 +74,7 @@ int rng_create(struct rng **out, const struct guest_memory *mem, struct error *e
 	rng->dev.ops = &rng_ops;
 	rng->dev.name = "rng";
 	rng->dev.id = VIRTIO_ID_ENTROPY;
-	virtio_device_init(&rng->dev, mem, 0, 1, RNG_QUEUE_SIZE);
+	virtio_device_init(&rng->dev, mem, VIRTIO_FEATURES_IN_ORDER, 1, RNG_QUEUE_SIZE);
 	*out = rng;
 	return 0;
 }

@@ -383,11 +383,13 @@ int vhost_user_vring_start(struct vhost_user *vu, uint32_t index, const struct v
 			 .avail_user_addr = vq->state.avail_gpa,
 			 .used_user_addr = vq->state.used_gpa},
 	};
+	/* Of a packed queue also where used descriptors go, with both wrap counters. */
+	uint32_t base = vq->state.next_avail |
+			(vq->state.packed ? (uint32_t)vq->state.next_used << 16 : 0);
 	int ret;
 
 	if ((ret = set_state(vu, SET_VRING_NUM, index, vq->state.size, "queue size", err)) < 0 ||
-	    (ret = set_state(vu, SET_VRING_BASE, index, vq->state.next_avail, "queue base", err)) <
-		    0 ||
+	    (ret = set_state(vu, SET_VRING_BASE, index, base, "queue base", err)) < 0 ||
 	    (ret = set(vu, SET_VRING_ADDR, &addr, sizeof(addr.addr), NULL, 0, "queue address",
 		       err)) < 0 ||
 	    (ret = set_fd(vu, SET_VRING_CALL, index, call_fd, "queue call", err)) < 0 ||

@@ -9,8 +9,10 @@
 
 /* One spelling against the other is the point. NOLINTNEXTLINE(misc-redundant-expression) */
 _Static_assert(VIRTIO_FEATURES_COMMON ==
-		       (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
-			1ull << VIRTIO_RING_F_EVENT_IDX),
+			       (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
+				1ull << VIRTIO_RING_F_EVENT_IDX) &&
+		       VIRTIO_FEATURES_IN_ORDER ==
+			       (1ull << VIRTIO_F_RING_PACKED | 1ull << VIRTIO_F_IN_ORDER),
 	       "feature bits of virtio 1.2, section 6");
 
 void virtio_device_init(struct virtio_device *dev, const struct guest_memory *mem,
@@ -36,8 +38,10 @@ bool virtio_queue_pop(struct virtio_device *dev, unsigned int queue, struct virt
 	if (!dev->active || dev->broken)
 		return false;
 	ret = virtqueue_pop(&dev->queues[queue], chain);
-	if (ret < 0)
+	if (ret < 0) {
+		stats_add(&dev->queues[queue].stats.errors, 1);
 		virtio_device_broken(dev, "broken ring");
+	}
 	return ret > 0;
 }
 
@@ -60,7 +64,10 @@ void virtio_config_copy(const void *config, size_t config_len, uint32_t offset, 
 
 void virtio_queue_interrupt(struct virtio_device *dev, struct virtqueue *vq)
 {
-	if (dev->active && !dev->broken && virtqueue_wants_interrupt(vq) && dev->interrupt)
+	if (!dev->active || dev->broken)
+		return;
+	virtqueue_publish(vq);
+	if (virtqueue_wants_interrupt(vq) && dev->interrupt)
 		dev->interrupt(dev->transport, VIRTIO_MMIO_INT_VRING);
 }
 

@@ -115,6 +115,9 @@ struct virtio_device {
 
 /* What every device offers; ring features are handled by the queues themselves. */
 #define VIRTIO_FEATURES_COMMON (1ull << 32 | 1ull << 28 | 1ull << 29)
+/* For a device whose queues are served here, and for one that also uses chains in their order. */
+#define VIRTIO_FEATURES_OWN	 (1ull << 34)
+#define VIRTIO_FEATURES_IN_ORDER (VIRTIO_FEATURES_OWN | 1ull << 35)
 
 /*
  * Sets up what all devices share: dev->ops, name and id are the caller's to fill in. features
@@ -140,7 +143,10 @@ void virtio_queue_again(struct virtio_device *dev, unsigned int queue);
 void virtio_config_copy(const void *config, size_t config_len, uint32_t offset, void *buf,
 			size_t len);
 
-/* Interrupts for the used buffers of a queue, if the driver wants one (2.7.7, 2.7.10). */
+/*
+ * The end of a batch: publishes what was put into a queue, and interrupts for it if the driver
+ * wants that (2.7.7, 2.7.10).
+ */
 void virtio_queue_interrupt(struct virtio_device *dev, struct virtqueue *vq);
 
 /* Tells the driver that config space changed (4.2.2.1). Called with the lock held. */

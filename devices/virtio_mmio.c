@@ -61,6 +61,7 @@ static void queue_notified(struct loop_watch *watch, uint32_t events)
 	if (read(watch->fd, &count, sizeof(count)) < 0)
 		return;
 	pthread_mutex_lock(&dev->lock);
+	stats_add(&dev->queues[qw->queue].stats.kicks, 1);
 	if (dev->active && !dev->broken && dev->queues[qw->queue].state.ready)
 		dev->ops->queue_kicked(dev, qw->queue);
 	pthread_mutex_unlock(&dev->lock);
@@ -286,8 +287,6 @@ static void status_write(struct virtio_mmio *mmio, uint32_t value)
 
 static void queue_ready_write(struct virtio_mmio *mmio, struct virtqueue *vq, uint32_t value)
 {
-	uint64_t features = mmio->dev->negotiated;
-
 	if (!(value & 1)) {
 		/* Without VIRTIO_F_RING_RESET a queue of a running device stays (4.2.2.2). */
 		if (!(mmio->state.status & VIRTIO_CONFIG_S_DRIVER_OK))
@@ -296,8 +295,7 @@ static void queue_ready_write(struct virtio_mmio *mmio, struct virtqueue *vq, ui
 	}
 	if (vq->state.ready || !(mmio->state.status & VIRTIO_CONFIG_S_FEATURES_OK))
 		return;
-	vq->state.event_idx = !!(features & 1ull << VIRTIO_RING_F_EVENT_IDX);
-	vq->state.indirect = !!(features & 1ull << VIRTIO_RING_F_INDIRECT_DESC);
+	virtqueue_negotiate(vq, mmio->dev->negotiated);
 	if (virtqueue_enable(vq) < 0)
 		virtio_device_broken(mmio->dev, "queue outside of memory or of a wrong size");
 }

@@ -57,8 +57,8 @@ void vsock_rx_send(struct vsock *vsock, struct virtio_vsock_hdr *header)
 	header->dst_cid = vsock->options.guest_cid;
 	header->type = VIRTIO_VSOCK_TYPE_STREAM;
 	iov_write(virtqueue_chain_writable(chain), chain->writable, 0, header, sizeof(*header));
-	virtqueue_push(&vsock->dev.queues[VSOCK_RX], chain->head,
-		       (uint32_t)sizeof(*header) + header->len);
+	virtqueue_put(&vsock->dev.queues[VSOCK_RX], chain->head,
+		      (uint32_t)sizeof(*header) + header->len);
 }
 
 static bool send_rst(struct vsock *vsock)
@@ -263,7 +263,7 @@ static void tx_drain(struct vsock *vsock)
 		if (!virtio_queue_pop(&vsock->dev, VSOCK_TX, &vsock->chain))
 			break;
 		tx_packet(vsock, &vsock->chain);
-		virtqueue_push(vq, vsock->chain.head, 0);
+		virtqueue_put(vq, vsock->chain.head, 0);
 		budget--;
 	}
 	if (!budget)
@@ -328,7 +328,8 @@ static void vsock_setup(struct vsock *vsock, const struct vsock_options *options
 	vsock->dev.ops = &vsock_ops;
 	vsock->dev.name = "vsock";
 	vsock->dev.id = VIRTIO_ID_VSOCK;
-	virtio_device_init(&vsock->dev, mem, 0, VSOCK_QUEUES, VSOCK_QUEUE_SIZE);
+	virtio_device_init(&vsock->dev, mem, VIRTIO_FEATURES_IN_ORDER, VSOCK_QUEUES,
+			   VSOCK_QUEUE_SIZE);
 }
 
 int vsock_create(struct vsock **out, const struct vsock_options *options,

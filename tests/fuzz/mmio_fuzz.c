@@ -1,6 +1,6 @@
 /*
- * A whole device behind its registers: the first byte chooses which, the rest is a list of
- * accesses of every width, writes to guest memory, and turns of the loop.
+ * A whole device behind its registers: the first byte chooses which, and on which rings; the rest
+ * is a list of accesses of every width, writes to guest memory, and turns of the loop.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -155,8 +155,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
 	struct any_device any;
-	struct virtio_device *dev = device_create(&any, input_u8(&input));
+	uint8_t first = input_u8(&input);
+	struct virtio_device *dev = device_create(&any, first);
 
+	driver_more_features = first & 0x80 ? 1ull << VIRTIO_F_RING_PACKED : 0;
 	driver_forget(&driver);
 	memset(driver.queues, 0, sizeof(driver.queues));
 	driver_attach(&driver, dev, &loop, true);

@@ -142,6 +142,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint64_t features = DRIVER_FEATURES | (net_device(target->net)->features & 0xffffffff);
 	int pair[2];
 
+	if (first & 4)
+		features |= 1ull << VIRTIO_F_RING_PACKED;
 	if (first & 2)
 		features &= ~(1ull << VIRTIO_NET_F_MRG_RXBUF);
 	driver_forget(&target->driver);

@@ -115,8 +115,10 @@ static void devices_records(struct input *input)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
+	uint8_t first = input_u8(&input);
 
-	if (input_u8(&input) & 1)
+	driver_more_features = first & 2 ? 1ull << VIRTIO_F_RING_PACKED : 0;
+	if (first & 1)
 		whole_file(&input);
 	else
 		devices_records(&input);

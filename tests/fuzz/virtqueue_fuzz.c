@@ -1,6 +1,6 @@
 /*
- * A hostile ring. The input is a few settings, then the whole of guest memory: descriptors at 0,
- * the available ring at 0x100, the used ring at 0x180, anything behind that.
+ * A hostile ring, split or packed. The input is a few settings, then the whole of guest memory:
+ * descriptors at 0, the available ring at 0x100, the used ring at 0x180, anything behind that.
  */
 #include <stdlib.h>
 
@@ -50,12 +50,44 @@ static void check_chain(void)
 	driver_check(len[0] + len[1] <= UINT32_MAX);
 }
 
-/* Only the used ring of the queue may have changed. */
-static void check_memory(uint16_t size)
+/* Only what the device may write may have changed: of a split queue the used ring, of a packed one
+ * its descriptors and the device's event suppression. */
+static void check_memory(const struct virtqueue_state *state)
 {
-	driver_check(memcmp(before, low, USED) == 0);
-	driver_check(memcmp(before + USED + 6 + 8 * size, low + USED + 6 + 8 * size,
-			    LOW_LEN - USED - 6 - 8 * size) == 0);
+	size_t from = state->packed ? 16u * state->size : 0;
+	size_t end = USED + (state->packed ? 4 : 6 + 8u * state->size);
+
+	driver_check(memcmp(before + from, low + from, USED - from) == 0);
+	driver_check(memcmp(before + end, low + end, LOW_LEN - end) == 0);
+}
+
+/* Sets the queue up by the input's settings. */
+static bool begin(struct virtqueue *vq, uint8_t flags, uint16_t start)
+{
+	struct virtqueue_state *state = &vq->state;
+
+	virtqueue_init(vq, &mem, SIZE_MAX_HERE);
+	state->packed = !!(flags & 32);
+	state->size = (uint16_t)(state->packed ? flags & 31 : 1u << (flags & 7));
+	state->avail_gpa = AVAIL;
+	state->used_gpa = USED;
+	state->event_idx = !!(flags & 8);
+	state->indirect = !!(flags & 16);
+	if (state->packed && state->size)
+		start = (uint16_t)((start & 0x7fff) % state->size | (start & 0x8000));
+	state->next_avail = state->next_used = state->signalled = start;
+	if (virtqueue_enable(vq) == 0)
+		return true;
+	driver_check(!state->size || state->size > SIZE_MAX_HERE);
+	return false;
+}
+
+static void check_head(const struct virtqueue *vq)
+{
+	if (vq->state.packed)
+		driver_check(chain.head.slots >= 1 && chain.head.slots <= vq->state.size);
+	else
+		driver_check(chain.head.id < vq->state.size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -67,35 +99,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	input_take(&input, low, LOW_LEN);
 	memset(high, 0, HIGH_LEN);
-	virtqueue_init(&vq, &mem, SIZE_MAX_HERE);
-	vq.state.size = (uint16_t)(1u << (flags & 7));
-	vq.state.avail_gpa = AVAIL;
-	vq.state.used_gpa = USED;
-	vq.state.event_idx = !!(flags & 8);
-	vq.state.indirect = !!(flags & 16);
-	vq.state.next_avail = vq.state.next_used = vq.state.signalled = start;
-	if (virtqueue_enable(&vq) < 0) {
-		driver_check((flags & 7) > 4);
-		return 0;
-	}
 	memcpy(before, low, LOW_LEN);
-	/* More than the ring holds cannot come, whatever it says. */
+	if (!begin(&vq, flags, start))
+		return 0;
 	for (unsigned int i = 0; i < SIZE_MAX_HERE + 2u; i++) {
 		int ret = virtqueue_pop(&vq, &chain);
 
 		if (ret <= 0)
 			break;
-		driver_check(i < SIZE_MAX_HERE);
-		driver_check(chain.head < vq.state.size);
+		/* More than the ring holds cannot come, whatever it says. */
+		driver_check(i < SIZE_MAX_HERE || vq.state.packed);
+		check_head(&vq);
 		check_chain();
-		if ((plan >> (i & 7)) & 1)
-			virtqueue_push(&vq, chain.head, (uint32_t)chain.writable_len);
 		if (i == 3 && (plan & 0x80)) {
-			virtqueue_unpop(&vq);
+			virtqueue_unpop(&vq, chain.head);
 			driver_check(virtqueue_pop(&vq, &chain) == 1);
 		}
+		if ((plan >> (i & 7)) & 1)
+			virtqueue_put(&vq, chain.head, (uint32_t)chain.writable_len);
+		if ((plan >> (i & 3)) & 1)
+			virtqueue_publish(&vq);
 		virtqueue_wants_interrupt(&vq);
 	}
-	check_memory(vq.state.size);
+	virtqueue_publish(&vq);
+	check_memory(&vq.state);
 	return 0;
 }

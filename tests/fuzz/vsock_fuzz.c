@@ -281,6 +281,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input input = {data, size};
 	int free_fd = lowest_fd();
 
+	/* Nothing in the input says which kind of ring it is for. */
+	driver_more_features = size & 1 ? 1ull << VIRTIO_F_RING_PACKED : 0;
 	memset(armed, 0, sizeof(armed));
 	memset(hosts, -1, sizeof(hosts));
 	next_host = 0;

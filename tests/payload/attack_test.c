@@ -202,11 +202,12 @@ static void finish(struct target *target, unsigned int slot)
 
 START_TEST(a_device_survives_every_attack_of_the_script)
 {
-	unsigned int slot = (unsigned int)_i;
+	unsigned int slot = (unsigned int)_i % SLOTS;
 	struct target target;
 
 	target_init(&target);
 	target.payload.mailbox->arg = slot;
+	target.payload.mailbox->values[PAYLOAD_PACKED] = (unsigned int)_i / SLOTS;
 	target.payload.mailbox->values[PAYLOAD_SEED] = 1;
 	target.payload.mailbox->values[PAYLOAD_SCRIPTED] = 1;
 	payload_start(&target.payload);
@@ -218,14 +219,17 @@ END_TEST
 
 START_TEST(a_device_survives_random_attacks)
 {
-	unsigned int slot = (unsigned int)_i;
+	unsigned int slot = (unsigned int)_i % SLOTS;
+	bool packed = _i / SLOTS;
 	unsigned long long seed = number_from("ATTACK_SEED", (unsigned long long)time(NULL));
 	struct target target;
 
 	target_init(&target);
 	target.payload.mailbox->arg = slot;
 	target.payload.mailbox->values[PAYLOAD_SEED] = seed;
-	printf("attack on %s: ATTACK_SEED=%llu", slot_names[slot], seed);
+	target.payload.mailbox->values[PAYLOAD_PACKED] = packed;
+	printf("attack on %s, %s: ATTACK_SEED=%llu", slot_names[slot], packed ? "packed" : "split",
+	       seed);
 	fflush(stdout);
 	payload_start(&target.payload);
 	sleep_for((double)number_from("ATTACK_SECONDS", 1));
@@ -247,6 +251,7 @@ START_TEST(an_attacker_can_be_taken_away)
 		target_init(&target);
 		target.payload.mailbox->arg = i % SLOTS;
 		target.payload.mailbox->values[PAYLOAD_SEED] = i;
+		target.payload.mailbox->values[PAYLOAD_PACKED] = i & 1;
 		payload_start(&target.payload);
 		payload_wait_arrived(&target.payload);
 		sleep_for(0.02 * (i / SLOTS));
@@ -313,8 +318,8 @@ Suite *attack_suite(void)
 	TCase *tcase = tcase_create("attack");
 
 	tcase_set_timeout(tcase, PAYLOAD_TIMEOUT_S + 2 * (double)number_from("ATTACK_SECONDS", 1));
-	tcase_add_loop_test(tcase, a_device_survives_every_attack_of_the_script, 0, SLOTS);
-	tcase_add_loop_test(tcase, a_device_survives_random_attacks, 0, SLOTS);
+	tcase_add_loop_test(tcase, a_device_survives_every_attack_of_the_script, 0, 2 * SLOTS);
+	tcase_add_loop_test(tcase, a_device_survives_random_attacks, 0, 2 * SLOTS);
 	tcase_add_test(tcase, an_attacker_can_be_taken_away);
 	tcase_add_test(tcase, a_neighbour_keeps_its_speed);
 	suite_add_tcase(suite, tcase);

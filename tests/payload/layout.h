@@ -109,6 +109,7 @@ static inline uint8_t payload_written_byte(uint64_t offset)
 #define PAYLOAD_SCRIPTED   1 /* else at random until */
 #define PAYLOAD_STOP	   2 /* is set */
 #define PAYLOAD_ROUNDS	   3 /* done; from the guest */
+#define PAYLOAD_PACKED	   4 /* by packed rings */
 #define PAYLOAD_CID	   3
 #define PAYLOAD_VSOCK_PORT 7
 #define PAYLOAD_ALIVE	   "still alive\n"

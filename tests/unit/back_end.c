@@ -316,7 +316,7 @@ bool back_end_pop(struct back_end *be, const struct guest_memory *mem, unsigned 
 	if (virtqueue_pop(&vring->vq, chain) <= 0)
 		return false;
 	if (be->record)
-		record_of(be, queue)[16 + 16 * chain->head] = 1;
+		record_of(be, queue)[16 + 16 * chain->head.id] = 1;
 	return true;
 }
 
@@ -328,7 +328,7 @@ void back_end_push(struct back_end *be, unsigned int queue, const struct virtque
 
 	virtqueue_push(&vring->vq, chain->head, len);
 	if (be->record) {
-		record_of(be, queue)[16 + 16 * chain->head] = 0;
+		record_of(be, queue)[16 + 16 * chain->head.id] = 0;
 		memcpy(record_of(be, queue) + 14, &vring->vq.state.next_used, 2);
 	}
 	driver_check(write(vring->call_fd, &one, sizeof(one)) == sizeof(one));

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+uint64_t driver_more_features;
+
 void driver_check_(bool holds, const char *condition, const char *file, int line)
 {
 	if (holds)
@@ -133,6 +135,11 @@ void driver_queue_setup(struct driver *driver, unsigned int queue, uint16_t size
 	dq->desc = driver_at(driver, dq->desc_gpa);
 	dq->avail = driver_at(driver, dq->avail_gpa);
 	dq->used = driver_at(driver, dq->used_gpa);
+	dq->packed = driver->mmio.dev->negotiated & 1ull << VIRTIO_F_RING_PACKED;
+	dq->ring = (void *)dq->desc;
+	dq->driver_event = (void *)dq->avail;
+	dq->device_event = (void *)dq->used;
+	dq->avail_wrap = dq->used_wrap = true;
 	driver_write(driver, VIRTIO_MMIO_QUEUE_SEL, queue);
 	driver_write(driver, VIRTIO_MMIO_QUEUE_NUM, size);
 	write_address(driver, VIRTIO_MMIO_QUEUE_DESC_LOW, dq->desc_gpa);
@@ -173,11 +180,59 @@ static void describe(struct vring_desc *desc, const struct driver_buffer *buffer
 	desc->next = next;
 }
 
+/*
+ * 2.8.13: descriptors in turn, all with the same id; the first one's flags, which make the chain
+ * available, come last.
+ */
+static void submit_packed(struct driver_queue *dq, const struct driver_buffer *buffers,
+			  unsigned int count, uint16_t id, unsigned int more_flags)
+{
+	struct vring_packed_desc *first = &dq->ring[dq->next_desc];
+	uint16_t first_flags = 0;
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct vring_packed_desc *desc = &dq->ring[dq->next_desc];
+		unsigned int flags = dq->avail_wrap ? 1u << VRING_PACKED_DESC_F_AVAIL
+						    : 1u << VRING_PACKED_DESC_F_USED;
+
+		flags |= more_flags | (buffers[i].writable ? VRING_DESC_F_WRITE : 0) |
+			 (i == count - 1 ? 0 : VRING_DESC_F_NEXT);
+		desc->addr = buffers[i].gpa;
+		desc->len = buffers[i].len;
+		desc->id = id;
+		if (desc == first)
+			first_flags = (uint16_t)flags;
+		else
+			desc->flags = (uint16_t)flags;
+		if (++dq->next_desc == dq->size) {
+			dq->next_desc = 0;
+			dq->avail_wrap = !dq->avail_wrap;
+		}
+	}
+	dq->chains[id].slots = (uint16_t)count;
+	dq->chains[id].first = buffers[0];
+	__atomic_store_n(&first->flags, first_flags, __ATOMIC_RELEASE);
+}
+
+static void describe_packed(struct vring_packed_desc *desc, const struct driver_buffer *buffer)
+{
+	*desc = (struct vring_packed_desc){
+		.addr = buffer->gpa,
+		.len = buffer->len,
+		.flags = buffer->writable ? VRING_DESC_F_WRITE : 0,
+	};
+}
+
 uint16_t driver_submit(struct driver *driver, unsigned int queue,
 		       const struct driver_buffer *buffers, unsigned int count)
 {
 	struct driver_queue *dq = &driver->queues[queue];
 	uint16_t head = dq->next_desc;
+
+	if (dq->packed) {
+		submit_packed(dq, buffers, count, head, 0);
+		return head;
+	}
 
 	for (unsigned int i = 0; i < count; i++) {
 		uint16_t at = dq->next_desc;
@@ -197,6 +252,14 @@ uint16_t driver_submit_indirect(struct driver *driver, unsigned int queue,
 	struct vring_desc *table = driver_at(driver, gpa);
 	uint16_t head = dq->next_desc;
 
+	if (dq->packed) {
+		struct driver_buffer all = {gpa, 16 * count, false};
+
+		for (unsigned int i = 0; i < count; i++)
+			describe_packed(driver_at(driver, gpa + 16 * i), &buffers[i]);
+		submit_packed(dq, &all, 1, head, VRING_DESC_F_INDIRECT);
+		return head;
+	}
 	for (unsigned int i = 0; i < count; i++)
 		describe(&table[i], &buffers[i], (uint16_t)(i + 1), i == count - 1);
 	dq->desc[head].addr = gpa;
@@ -212,6 +275,11 @@ void driver_offer(struct driver *driver, unsigned int queue, uint16_t head)
 	struct driver_queue *dq = &driver->queues[queue];
 	uint16_t idx = dq->avail->idx;
 
+	if (dq->packed) {
+		head %= dq->size;
+		submit_packed(dq, &dq->chains[head].first, 1, head, 0);
+		return;
+	}
 	dq->avail->ring[idx % dq->size] = head;
 	__atomic_store_n(&dq->avail->idx, (uint16_t)(idx + 1), __ATOMIC_RELEASE);
 }
@@ -221,10 +289,38 @@ void driver_kick(struct driver *driver, unsigned int queue)
 	driver_write(driver, VIRTIO_MMIO_QUEUE_NOTIFY, queue);
 }
 
+static bool collect_packed(struct driver_queue *dq, struct vring_used_elem *elem)
+{
+	const struct vring_packed_desc *desc = &dq->ring[dq->last_used];
+	uint16_t flags = __atomic_load_n(&desc->flags, __ATOMIC_ACQUIRE);
+	unsigned int next;
+
+	if (!!(flags & 1u << VRING_PACKED_DESC_F_AVAIL) != dq->used_wrap ||
+	    !!(flags & 1u << VRING_PACKED_DESC_F_USED) != dq->used_wrap)
+		return false;
+	*elem = (struct vring_used_elem){desc->id, desc->len};
+	driver_check(elem->id < dq->size);
+	next = dq->last_used + dq->chains[elem->id].slots;
+	if (next >= dq->size) {
+		next -= dq->size;
+		dq->used_wrap = !dq->used_wrap;
+	}
+	dq->last_used = (uint16_t)next;
+	/* 2.8.10 */
+	__atomic_store_n(
+		&dq->driver_event->off_wrap,
+		(uint16_t)(next | (unsigned int)dq->used_wrap << VRING_PACKED_EVENT_F_WRAP_CTR),
+		__ATOMIC_SEQ_CST);
+	__atomic_store_n(&dq->driver_event->flags, VRING_PACKED_EVENT_FLAG_DESC, __ATOMIC_SEQ_CST);
+	return true;
+}
+
 bool driver_collect(struct driver *driver, unsigned int queue, struct vring_used_elem *elem)
 {
 	struct driver_queue *dq = &driver->queues[queue];
 
+	if (dq->packed)
+		return collect_packed(dq, elem);
 	if (__atomic_load_n(&dq->used->idx, __ATOMIC_ACQUIRE) == dq->last_used)
 		return false;
 	*elem = dq->used->ring[dq->last_used % dq->size];

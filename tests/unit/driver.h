@@ -17,12 +17,15 @@
 
 #define DRIVER_MEMORY_GPA  0x40000000ull /* not 0: an offset taken for an address is noticed */
 #define DRIVER_MEMORY_LEN  (4u << 20)
-#define DRIVER_FEATURES	   VIRTIO_FEATURES_COMMON
+#define DRIVER_FEATURES	   (VIRTIO_FEATURES_COMMON | driver_more_features)
 #define DRIVER_ACKNOWLEDGE (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
 #define DRIVER_TIMEOUT_MS  10000 /* far beyond what anything here takes */
 
 #define driver_check(condition) driver_check_(condition, #condition, __FILE__, __LINE__)
 void driver_check_(bool holds, const char *condition, const char *file, int line);
+
+/* Set once by a program that runs its tests again with VIRTIO_F_RING_PACKED. */
+extern uint64_t driver_more_features;
 
 /* One buffer of a chain. */
 struct driver_buffer {
@@ -31,8 +34,10 @@ struct driver_buffer {
 	bool writable;
 };
 
+/* Split, or packed where that was negotiated: then desc, avail and used mean nothing. */
 struct driver_queue {
 	uint16_t size;
+	bool packed;
 	uint64_t desc_gpa;
 	uint64_t avail_gpa;
 	uint64_t used_gpa;
@@ -41,6 +46,14 @@ struct driver_queue {
 	struct vring_used *used;
 	uint16_t next_desc; /* descriptors are taken in turn: nothing here has that many in use */
 	uint16_t last_used; /* next used entry to collect */
+
+	struct vring_packed_desc *ring;
+	struct vring_packed_desc_event *driver_event, *device_event;
+	bool avail_wrap, used_wrap;
+	struct {
+		uint16_t slots;		    /* taken up in the ring */
+		struct driver_buffer first; /* to offer it again */
+	} chains[VIRTQUEUE_SIZE_MAX];	    /* by id */
 };
 
 struct driver {
@@ -86,7 +99,8 @@ uint16_t driver_submit(struct driver *driver, unsigned int queue,
 /* The same through an indirect table. */
 uint16_t driver_submit_indirect(struct driver *driver, unsigned int queue,
 				const struct driver_buffer *buffers, unsigned int count);
-/* Puts a head into the available ring, whatever it is. */
+/* Puts a head into the available ring, whatever it is. Packed: a chain of one buffer, used before.
+ */
 void driver_offer(struct driver *driver, unsigned int queue, uint16_t head);
 void driver_kick(struct driver *driver, unsigned int queue);
 

@@ -131,7 +131,7 @@ START_TEST(hands_the_queues_to_the_back_end)
 	driver_kick(&driver, REQUEST);
 	ck_assert(back_end_kicked(&back_end, REQUEST));
 	ck_assert(back_end_pop(&back_end, &driver.mem, REQUEST, &chain));
-	ck_assert_uint_eq(chain.head, head);
+	ck_assert_uint_eq(chain.head.id, head);
 	back_end_push(&back_end, REQUEST, &chain, 5);
 	ck_assert_uint_eq(driver_wait(&driver, REQUEST).len, 5);
 	ck_assert_uint_eq(driver_read(&driver, VIRTIO_MMIO_INTERRUPT_STATUS) &

@@ -174,7 +174,7 @@ START_TEST(interrupts_are_raised_and_acknowledged)
 	driver_start(&driver, DRIVER_FEATURES);
 	virtio_queue_interrupt(&dummy.dev, &dummy.dev.queues[0]);
 	ck_assert(!driver_interrupted(&driver));
-	virtqueue_push(&dummy.dev.queues[0], 0, 0);
+	virtqueue_push(&dummy.dev.queues[0], (struct virtqueue_head){0}, 0);
 	virtio_queue_interrupt(&dummy.dev, &dummy.dev.queues[0]);
 	virtio_config_interrupt(&dummy.dev);
 	ck_assert(driver_interrupted(&driver));

@@ -98,8 +98,10 @@ END_TEST
 
 START_TEST(a_broken_device_is_not_saved)
 {
+	const struct driver_buffer nowhere = {0, 1, false};
+
 	driver_start(&driver, DRIVER_FEATURES);
-	driver_offer(&driver, 0, 999);
+	driver_submit(&driver, 0, &nowhere, 1);
 	driver_kick(&driver, 0);
 	driver_idle(&driver);
 	ck_assert_int_lt(virtio_mmio_save(&driver.mmio, &saved, 3, NULL), 0);

@@ -11,22 +11,25 @@
 	SUITE(loop) \
 	SUITE(memory) \
 	SUITE(virtqueue) \
+	SUITE(packed) \
 	SUITE(mmio) \
-	SUITE(rng) \
-	SUITE(state) \
-	SUITE(balloon) \
-	SUITE(console) \
 	SUITE(protocol) \
 	SUITE(settings) \
 	SUITE(spec) \
 	SUITE(reports) \
 	SUITE(exec) \
 	SUITE(base64) \
-	SUITE(blk) \
-	SUITE(net) \
 	SUITE(rate_limit) \
 	SUITE(layers) \
-	SUITE(fs) \
+	SUITE(fs)
+/* Run twice, the second time with packed rings. */
+#define DEVICE_SUITES \
+	SUITE(rng) \
+	SUITE(state) \
+	SUITE(balloon) \
+	SUITE(console) \
+	SUITE(blk) \
+	SUITE(net) \
 	SUITE(vsock) \
 	SUITE(vsock_flow) \
 	SUITE(vsock_hybrid)
@@ -34,6 +37,7 @@
 
 #define SUITE(name) Suite *name##_suite(void);
 UNIT_SUITES
+DEVICE_SUITES
 #undef SUITE
 
 #endif

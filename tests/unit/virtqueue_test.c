@@ -37,6 +37,11 @@ static void teardown(void)
 	loop_destroy(&loop);
 }
 
+static struct virtqueue_head chain_of(uint16_t id)
+{
+	return (struct virtqueue_head){.id = id, .slots = 1};
+}
+
 static uint64_t filled(const char *text)
 {
 	uint64_t gpa = driver_alloc(&driver, (uint32_t)strlen(text));
@@ -48,7 +53,7 @@ static uint64_t filled(const char *text)
 static void check_abc(uint16_t head)
 {
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
-	ck_assert_uint_eq(chain.head, head);
+	ck_assert_uint_eq(chain.head.id, head);
 	ck_assert_uint_eq(chain.readable, 2);
 	ck_assert_uint_eq(chain.readable_len, 5);
 	ck_assert_uint_eq(chain.writable, 1);
@@ -85,8 +90,8 @@ START_TEST(used_entries_come_back_in_order)
 	b = driver_submit(&driver, 0, &buffer, 1);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
-	virtqueue_push(vq, b, 3);
-	virtqueue_push(vq, a, 8);
+	virtqueue_push(vq, chain_of(b), 3);
+	virtqueue_push(vq, chain_of(a), 8);
 	ck_assert(driver_collect(&driver, 0, &elem));
 	ck_assert_uint_eq(elem.id, b);
 	ck_assert_uint_eq(elem.len, 3);
@@ -106,8 +111,8 @@ START_TEST(indexes_wrap)
 	for (unsigned int i = 0; i < 70000; i++) {
 		uint16_t head = driver_submit(&driver, 0, &buffer, 1);
 
-		ck_assert(virtqueue_pop(vq, &chain) == 1 && chain.head == head);
-		virtqueue_push(vq, head, i);
+		ck_assert(virtqueue_pop(vq, &chain) == 1 && chain.head.id == head);
+		virtqueue_push(vq, chain_of(head), i);
 		ck_assert(virtqueue_wants_interrupt(vq));
 		ck_assert(driver_collect(&driver, 0, &elem) && elem.len == i);
 	}
@@ -123,9 +128,9 @@ START_TEST(a_chain_given_back_comes_again)
 	head = driver_submit(&driver, 0, &buffer, 1);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 0);
-	virtqueue_unpop(vq);
+	virtqueue_unpop(vq, chain.head);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
-	ck_assert_uint_eq(chain.head, head);
+	ck_assert_uint_eq(chain.head.id, head);
 }
 END_TEST
 
@@ -244,7 +249,7 @@ START_TEST(direct_descriptors_may_precede_an_indirect_table)
 	driver.queues[0].desc[head].next = indirect;
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
-	ck_assert_uint_eq(chain.head, head);
+	ck_assert_uint_eq(chain.head.id, head);
 	ck_assert_uint_eq(chain.readable_len, 5);
 	ck_assert_mem_eq(chain.iov[1].iov_base, "de", 2);
 }
@@ -298,13 +303,13 @@ START_TEST(interrupts_follow_used_event)
 	setup_with(DRIVER_FEATURES, 16);
 	ck_assert(!virtqueue_wants_interrupt(vq));
 	dq->avail->ring[16] = 2; /* when the third one is used */
-	virtqueue_push(vq, 0, 0);
-	virtqueue_push(vq, 1, 0);
+	virtqueue_push(vq, chain_of(0), 0);
+	virtqueue_push(vq, chain_of(1), 0);
 	ck_assert(!virtqueue_wants_interrupt(vq));
-	virtqueue_push(vq, 2, 0);
+	virtqueue_push(vq, chain_of(2), 0);
 	ck_assert(virtqueue_wants_interrupt(vq));
 	ck_assert(!virtqueue_wants_interrupt(vq));
-	virtqueue_push(vq, 3, 0);
+	virtqueue_push(vq, chain_of(3), 0);
 	ck_assert(!virtqueue_wants_interrupt(vq));
 }
 END_TEST
@@ -313,10 +318,10 @@ START_TEST(interrupts_follow_the_flag_without_event_idx)
 {
 	setup_with(1ull << VIRTIO_F_VERSION_1, 16);
 	ck_assert(!virtqueue_wants_interrupt(vq));
-	virtqueue_push(vq, 0, 0);
+	virtqueue_push(vq, chain_of(0), 0);
 	ck_assert(virtqueue_wants_interrupt(vq));
 	driver.queues[0].avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
-	virtqueue_push(vq, 1, 0);
+	virtqueue_push(vq, chain_of(1), 0);
 	ck_assert(!virtqueue_wants_interrupt(vq));
 }
 END_TEST

@@ -18,6 +18,7 @@
 #define RING(q)	 (AREA + 0x20000 * (uint64_t)(q))
 #define AVAIL	 0x8000
 #define USED	 0x10000
+#define DRAFTS	 0x18000 /* what a packed ring's chains are copied from */
 #define BUFFERS	 (AREA + 0x100000)
 #define TABLE	 (AREA + 0x400000) /* an indirect one, 65536 entries */
 
@@ -25,6 +26,8 @@
 static uint64_t base;
 static uint32_t id, queues;
 static uint64_t random_state;
+static bool packed;
+static uint32_t next_slot[8]; /* of each packed ring, not cut to its size */
 
 static uint32_t get(uint32_t reg)
 {
@@ -46,7 +49,12 @@ static uint64_t dice(void)
 
 static volatile struct vring_desc *desc(uint32_t q)
 {
-	return (volatile struct vring_desc *)RING(q);
+	return (volatile struct vring_desc *)(RING(q) + (packed ? DRAFTS : 0));
+}
+
+static volatile struct vring_packed_desc *packed_ring(uint32_t q)
+{
+	return (volatile struct vring_packed_desc *)RING(q);
 }
 
 static volatile struct vring_avail *avail(uint32_t q)
@@ -73,7 +81,7 @@ static void set_desc(uint32_t q, uint32_t i, uint64_t addr, uint32_t len, uint32
 static void clear_rings(void)
 {
 	for (uint32_t q = 0; q < queues; q++)
-		for (uint64_t at = RING(q); at < RING(q) + USED + 0x1000; at += 8)
+		for (uint64_t at = RING(q); at < RING(q) + DRAFTS + 0x1000; at += 8)
 			*(volatile uint64_t *)at = 0;
 }
 
@@ -114,27 +122,73 @@ static uint32_t ring_size(uint32_t q)
 
 static void start(void)
 {
-	set_features(1u << VIRTIO_RING_F_INDIRECT_DESC, 1);
+	set_features(1u << VIRTIO_RING_F_INDIRECT_DESC, packed ? 5 : 1);
 	clear_rings();
-	for (uint32_t q = 0; q < queues; q++)
+	for (uint32_t q = 0; q < queues; q++) {
+		next_slot[q] = 0;
 		set_queue(q, ring_size(q), RING(q), RING(q) + AVAIL, RING(q) + USED);
+	}
 	put(VIRTIO_MMIO_STATUS, 15);
+}
+
+/* As the chain is in the drafts, as long as its descriptors follow each other there. */
+static void offer_packed(uint32_t q, uint32_t head)
+{
+	uint32_t size = ring_size(q), first = next_slot[q], i = head % SIZE;
+	uint16_t flags, first_flags = 0;
+
+	do {
+		volatile struct vring_desc *draft = &desc(q)[i];
+		uint32_t slot = next_slot[q]++;
+
+		flags = draft->flags & 7;
+		packed_ring(q)[slot % size].addr = draft->addr;
+		packed_ring(q)[slot % size].len = draft->len;
+		packed_ring(q)[slot % size].id = (uint16_t)head;
+		flags |= (uint16_t)(1u << (slot / size % 2 ? VRING_PACKED_DESC_F_USED
+							   : VRING_PACKED_DESC_F_AVAIL));
+		if (slot == first)
+			first_flags = flags;
+		else
+			packed_ring(q)[slot % size].flags = flags;
+	} while (flags & VRING_DESC_F_NEXT && ++i < SIZE);
+	barrier();
+	packed_ring(q)[first % size].flags = first_flags;
+	put(VIRTIO_MMIO_QUEUE_NOTIFY, q);
 }
 
 static void offer(uint32_t q, uint32_t head)
 {
 	uint16_t idx = avail(q)->idx;
 
+	if (packed) {
+		offer_packed(q, head);
+		return;
+	}
 	avail(q)->ring[idx % ring_size(q)] = (uint16_t)head;
 	barrier();
 	avail(q)->idx = (uint16_t)(idx + 1);
 	put(VIRTIO_MMIO_QUEUE_NOTIFY, q);
 }
 
-static void wait_used(uint32_t q, uint16_t count)
+static bool is_used(uint32_t q, uint16_t n)
 {
-	while ((int16_t)(used(q)->idx - count) < 0)
+	uint16_t flags = 1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED;
+
+	if (packed)
+		return (packed_ring(q)[n].flags & flags) == flags;
+	return (int16_t)(used(q)->idx - (n + 1)) >= 0;
+}
+
+/* Entry n since the start, where every chain of a packed ring before it had one descriptor. */
+static struct vring_used_elem wait_used(uint32_t q, uint16_t n)
+{
+	while (!is_used(q, n))
 		guest_check(!(get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET));
+	barrier();
+	if (packed)
+		return (struct vring_used_elem){packed_ring(q)[n].id, packed_ring(q)[n].len};
+	return (struct vring_used_elem){used(q)->ring[n].id, used(q)->ring[n].len};
 }
 
 static void be_honest_blk(void)
@@ -149,16 +203,18 @@ static void be_honest_blk(void)
 	set_desc(0, 1, BUFFERS + 0x1000, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2);
 	set_desc(0, 2, BUFFERS + 0x1000 + 512, 1, VRING_DESC_F_WRITE, 0);
 	offer(0, 0);
-	wait_used(0, 1);
+	wait_used(0, 0);
 	guest_check(bytes[512] == VIRTIO_BLK_S_OK);
 }
 
 static void be_honest_rng(void)
 {
+	uint32_t len;
+
 	set_desc(0, 0, BUFFERS, 64, VRING_DESC_F_WRITE, 0);
 	offer(0, 0);
-	wait_used(0, 1);
-	guest_check(used(0)->ring[0].len > 0 && used(0)->ring[0].len <= 64);
+	len = wait_used(0, 0).len;
+	guest_check(len > 0 && len <= 64);
 }
 
 static void be_honest_console(void)
@@ -170,7 +226,7 @@ static void be_honest_console(void)
 		text[i] = alive[i];
 	set_desc(1, 0, BUFFERS, sizeof(alive) - 1, 0, 0);
 	offer(1, 0);
-	wait_used(1, 1);
+	wait_used(1, 0);
 }
 
 static void put_vsock_header(uint64_t at, uint32_t port, uint32_t op, uint32_t len)
@@ -204,10 +260,8 @@ static void be_honest_vsock(void)
 	set_desc(1, 0, BUFFERS, sizeof(*answer), 0, 0);
 	offer(1, 0);
 	do {
-		uint64_t buffer;
+		uint64_t buffer = wait_used(0, seen++).id + 1;
 
-		wait_used(0, (uint16_t)(seen + 1));
-		buffer = used(0)->ring[seen++].id + 1;
 		answer = (volatile struct virtio_vsock_hdr *)(BUFFERS + 0x1000 * buffer);
 	} while (answer->dst_port != port);
 	guest_check(answer->op == VIRTIO_VSOCK_OP_RESPONSE);
@@ -421,7 +475,7 @@ static void attack_moves(void)
 static void attack_features(void)
 {
 	for (uint32_t round = 0; round < 200; round++) {
-		set_features((uint32_t)dice(), (uint32_t)(dice() % 4));
+		set_features((uint32_t)dice(), (uint32_t)(dice() % 16));
 		for (uint32_t q = 0; q < queues; q++)
 			set_queue(q, ring_size(q), RING(q), RING(q) + AVAIL, RING(q) + USED);
 		put(VIRTIO_MMIO_STATUS, 15);
@@ -475,6 +529,8 @@ static void attack_changes(void)
 			desc(q)[at].next = (uint16_t)dice();
 			desc(q)[at].flags = (uint16_t)(dice() % 8);
 			*(volatile uint64_t *)(BUFFERS + 8 * (dice() % 8)) = dice();
+			/* Where the device itself reads. */
+			*(volatile uint64_t *)(RING(q) + 8 * (dice() % (2 * SIZE))) = dice();
 			if (i % 64 == 0)
 				avail(q)->idx = (uint16_t)(avail(q)->idx + 1);
 		}
@@ -513,6 +569,7 @@ static void attack_at_random(void)
 		break;
 	case 4:
 		avail(q)->flags = (uint16_t)dice();
+		packed_ring(q)[dice() % SIZE].flags = (uint16_t)dice();
 		avail(q)->ring[SIZE] = (uint16_t)dice();
 		used(q)->idx = (uint16_t)dice();
 		break;
@@ -551,6 +608,7 @@ void main(void)
 	id = get(VIRTIO_MMIO_DEVICE_ID);
 	queues = id == VIRTIO_ID_VSOCK ? 3 : id == VIRTIO_ID_CONSOLE ? 2 : 1;
 	random_state = mailbox->values[PAYLOAD_SEED] | 1;
+	packed = mailbox->values[PAYLOAD_PACKED];
 	be_honest();
 	arrived();
 	if (mailbox->values[PAYLOAD_SCRIPTED]) {
