@@ -85,7 +85,7 @@ test: all unit-test payload-build
 	@tests/run
 
 soak: all
-	@tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
+	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
 
 sanitize: $(BUILD)/sanitize/unit $(BUILD)/sanitize/payload fuzz-replay
 	@$<

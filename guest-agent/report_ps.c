@@ -1,12 +1,11 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "common/cleanup.h"
+#include "common/proc.h"
 #include "guest-agent/cgroup.h"
 #include "guest-agent/report.h"
 
@@ -18,21 +17,6 @@ struct pids {
 	unsigned int count;
 	bool cut;
 };
-
-static ssize_t read_file(pid_t pid, const char *name, char *text, size_t size)
-{
-	cleanup_fd int fd = -1;
-	char path[64];
-	ssize_t len;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	len = fd < 0 ? -1 : read(fd, text, size - 1);
-	if (len < 0)
-		return -errno;
-	text[len] = '\0';
-	return len;
-}
 
 static const char *line_of(const char *text, const char *key)
 {
@@ -129,13 +113,13 @@ static int add(struct proto_ps_writer *writer, const struct pids *pids, unsigned
 	int ppid;
 
 	/* One that has just ended is left out. */
-	if (read_file(pids->outer[i], "stat", stat, sizeof(stat)) < 0 ||
-	    read_file(pids->outer[i], "status", status, sizeof(status)) < 0 ||
+	if (proc_read(pids->outer[i], "stat", stat, sizeof(stat)) < 0 ||
+	    proc_read(pids->outer[i], "status", status, sizeof(status)) < 0 ||
 	    !parse_stat(stat, &ps, &ppid, name))
 		return 0;
 	parse_ids(status, &ps);
 	ps.ppid = parent_of(pids, ppid);
-	len = read_file(pids->outer[i], "cmdline", args, sizeof(args));
+	len = proc_read(pids->outer[i], "cmdline", args, sizeof(args));
 	while (len > 0 && !args[len - 1])
 		len--;
 	for (ssize_t at = 0; at < len; at++)
@@ -157,8 +141,7 @@ int report_processes(int cgroup_fd, struct proto_ps_writer *writer, struct error
 	if (ret < 0)
 		return error_set(err, -ret, "cgroup: read cgroup.procs");
 	for (unsigned int i = 0; i < pids.count; i++) {
-		if (read_file(pids.outer[i], "status", status, sizeof(status)) < 0)
-			status[0] = '\0';
+		proc_read(pids.outer[i], "status", status, sizeof(status));
 		pids.inner[i] = inner_pid(pids.outer[i], status);
 	}
 	for (unsigned int i = 0; ret == 0 && i < pids.count; i++)

@@ -83,6 +83,7 @@ static int open_rootfs(struct bundle *bundle, struct error *err)
 int bundle_read(struct bundle *bundle, const char *path, struct error *err)
 {
 	cleanup_free char *file = NULL;
+	int ret;
 
 	bundle->path = realpath(path ? path : ".", NULL);
 	if (!bundle->path)
@@ -90,7 +91,10 @@ int bundle_read(struct bundle *bundle, const char *path, struct error *err)
 	file = format("%s/" CONFIG_FILE, bundle->path);
 	if (!file)
 		return error_set(err, ENOMEM, "bundle %s", bundle->path);
-	return parse_config(bundle, file, err);
+	ret = parse_config(bundle, file, err);
+	if (ret == 0)
+		ret = error_prefix(err, spec_check_annotations(bundle->config, err), "%s", file);
+	return ret;
 }
 
 int bundle_load(struct bundle *bundle, struct error *err)

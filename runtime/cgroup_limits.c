@@ -3,6 +3,7 @@
  * whole goes. What counts processes or the workload's memory is the guest agent's.
  */
 #include "runtime/cgroup.h"
+#include "runtime/file.h"
 
 #include "common/cleanup.h"
 
@@ -10,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#define PERIOD_DEFAULT 100000 /* microseconds, the kernel's own */
 
 static int write_text(const struct cgroup *cgroup, const char *controller, const char *file,
 		      const char *text, struct error *err)
@@ -78,26 +77,41 @@ long long cgroup_shares_to_weight(long long shares)
 	return 1 + (shares - 2) * 9999 / 262142;
 }
 
+/* What is not given stays as it is: the file takes a quota alone, but no period alone. */
+static int set_quota_unified(const struct cgroup *cgroup, long long quota, long long period,
+			     struct error *err)
+{
+	const struct cgroup_folder *folder = cgroup_find(cgroup, "cpu");
+	cleanup_free char *current = NULL;
+	char text[64];
+	size_t len;
+
+	if (quota > 0)
+		snprintf(text, sizeof(text), "%lld", quota);
+	else if (quota < 0 || !folder || file_read(folder->fd, "cpu.max", 64, &current, NULL) < 0)
+		snprintf(text, sizeof(text), "max");
+	else
+		snprintf(text, sizeof(text), "%.*s", (int)strcspn(current, " \n"), current);
+	len = strlen(text);
+	if (period)
+		snprintf(text + len, sizeof(text) - len, " %lld", period);
+	return write_text(cgroup, "cpu", "cpu.max", text, err);
+}
+
 static int set_quota(const struct cgroup *cgroup, const json_t *cpu, struct error *err)
 {
 	long long quota = number(cpu, "quota"), period = number(cpu, "period");
-	char text[64];
 	int ret = 0;
 
 	if (!quota && !period)
 		return 0;
-	if (!cgroup->unified) {
-		if (period)
-			ret = write_number(cgroup, "cpu", "cpu.cfs_period_us", period, err);
-		if (ret == 0 && quota)
-			ret = write_number(cgroup, "cpu", "cpu.cfs_quota_us", quota, err);
-		return ret;
-	}
-	if (quota > 0)
-		snprintf(text, sizeof(text), "%lld %lld", quota, period ? period : PERIOD_DEFAULT);
-	else
-		snprintf(text, sizeof(text), "max %lld", period ? period : PERIOD_DEFAULT);
-	return write_text(cgroup, "cpu", "cpu.max", text, err);
+	if (cgroup->unified)
+		return set_quota_unified(cgroup, quota, period, err);
+	if (period)
+		ret = write_number(cgroup, "cpu", "cpu.cfs_period_us", period, err);
+	if (ret == 0 && quota)
+		ret = write_number(cgroup, "cpu", "cpu.cfs_quota_us", quota, err);
+	return ret;
 }
 
 int cgroup_set_cpu(const struct cgroup *cgroup, const json_t *resources, struct error *err)

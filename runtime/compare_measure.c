@@ -6,6 +6,7 @@
 #include "runtime/state.h"
 
 #include "common/cleanup.h"
+#include "common/proc.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -25,19 +26,6 @@
 const char *const compare_namespaces[COMPARE_NAMESPACES] = {"cgroup", "ipc",  "mnt",  "net",
 							    "pid",    "time", "user", "uts"};
 
-static ssize_t read_proc(pid_t pid, const char *name, char *text, size_t size)
-{
-	cleanup_fd int fd = -1;
-	char path[64];
-	ssize_t len;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	len = fd < 0 ? -1 : read(fd, text, size - 1);
-	text[len > 0 ? len : 0] = '\0';
-	return len;
-}
-
 /* --- processes: the container's own, and all that share its control groups or descend from it ---
  */
 
@@ -47,7 +35,7 @@ static pid_t parent_of(pid_t pid)
 	const char *at;
 	int parent;
 
-	if (read_proc(pid, "stat", text, sizeof(text)) <= 0 || !(at = strrchr(text, ')')) ||
+	if (proc_read(pid, "stat", text, sizeof(text)) <= 0 || !(at = strrchr(text, ')')) ||
 	    sscanf(at + 1, " %*c %d", &parent) != 1)
 		return 0;
 	return parent;
@@ -68,7 +56,7 @@ static uint64_t pss_of(pid_t pid)
 	char text[2048];
 	const char *at;
 
-	if (read_proc(pid, "smaps_rollup", text, sizeof(text)) <= 0)
+	if (proc_read(pid, "smaps_rollup", text, sizeof(text)) <= 0)
 		return 0;
 	at = strstr(text, "\nPss:");
 	return at ? strtoull(at + 5, NULL, 10) * 1024 : 0;
@@ -81,8 +69,8 @@ static void measure_processes(struct compare_footprint *footprint, pid_t pid)
 	struct dirent *entry;
 	bool by_group;
 
-	read_proc(pid, "cgroup", groups, sizeof(groups));
-	read_proc(getpid(), "cgroup", own, sizeof(own));
+	proc_read(pid, "cgroup", groups, sizeof(groups));
+	proc_read(getpid(), "cgroup", own, sizeof(own));
 	by_group = *groups && strcmp(groups, own) != 0;
 	while (dir && (entry = readdir(dir)) && footprint->host_processes < PROCESSES_MAX) {
 		pid_t other = (pid_t)strtol(entry->d_name, NULL, 10);
@@ -91,7 +79,7 @@ static void measure_processes(struct compare_footprint *footprint, pid_t pid)
 
 		if (other <= 0)
 			continue;
-		its_own = by_group && read_proc(other, "cgroup", its, sizeof(its)) > 0 &&
+		its_own = by_group && proc_read(other, "cgroup", its, sizeof(its)) > 0 &&
 			  !strcmp(its, groups);
 		if (!its_own && !descends_from(other, pid))
 			continue;

@@ -4,6 +4,7 @@
 #include "runtime/hooks.h"
 #include "runtime/images.h"
 #include "runtime/pod.h"
+#include "runtime/scratch.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/teardown.h"
 #include "runtime/template.h"
@@ -375,6 +376,8 @@ static int make(struct container *container, const struct globals *globals,
 	if (ret == 0)
 		ret = images_make(&images, &container->bundle, &globals->settings, true, err);
 	container->images_ns = monotonic_ns();
+	if (images.scratch_fd >= 0)
+		container->size.disk_bytes = scratch_memory(images.scratch_fd);
 	if (ret == 0)
 		ret = prepare_terminal(container, options, &tty_fd, err);
 	if (ret == 0)

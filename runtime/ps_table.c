@@ -327,41 +327,40 @@ static const char *title(const struct ps_format *format, int c)
 	return format->titles[c] ? format->titles[c] : format->columns[c]->title;
 }
 
-/* For the last column, which takes what is left of the line. */
-static void print_last(const struct ps_column *column, const struct row *row, uint64_t memory)
+/* A column's text in a row, or without one its title. The last column alone may be long. */
+static const char *cell(const struct ps_format *format, int c, const struct row *row,
+			uint64_t memory)
 {
 	static char text[PROTO_PS_ARGS_MAX + 3];
 
-	column->print(row, memory, text, sizeof(text));
-	puts(text);
+	if (!row)
+		return title(format, c);
+	format->columns[c]->print(row, memory, text,
+				  c == format->count - 1 ? sizeof(text) : CELL_MAX);
+	return text;
 }
 
 static void print_rows(const struct ps_format *format, const struct row *rows, size_t count,
 		       uint64_t memory)
 {
 	int widths[PS_COLUMNS_MAX], last = format->count - 1;
-	char cell[CELL_MAX];
 
+	/* Row 0 is the titles. */
 	for (int c = 0; c < last; c++) {
-		widths[c] = (int)strlen(title(format, c));
-		for (size_t i = 0; i < count; i++) {
-			int len;
+		widths[c] = 0;
+		for (size_t i = 0; i <= count; i++) {
+			int len = (int)strlen(cell(format, c, i ? &rows[i - 1] : NULL, memory));
 
-			format->columns[c]->print(&rows[i], memory, cell, sizeof(cell));
-			len = (int)strlen(cell);
 			widths[c] = len > widths[c] ? len : widths[c];
 		}
 	}
-	for (int c = 0; c < last; c++)
-		printf("%*s ", format->columns[c]->number ? widths[c] : -widths[c],
-		       title(format, c));
-	puts(title(format, last));
-	for (size_t i = 0; i < count; i++) {
-		for (int c = 0; c < last; c++) {
-			format->columns[c]->print(&rows[i], memory, cell, sizeof(cell));
-			printf("%*s ", format->columns[c]->number ? widths[c] : -widths[c], cell);
-		}
-		print_last(format->columns[last], &rows[i], memory);
+	for (size_t i = 0; i <= count; i++) {
+		const struct row *row = i ? &rows[i - 1] : NULL;
+
+		for (int c = 0; c < last; c++)
+			printf("%*s ", format->columns[c]->number ? widths[c] : -widths[c],
+			       cell(format, c, row, memory));
+		puts(cell(format, last, row, memory));
 	}
 }
 

@@ -6,13 +6,16 @@
 #include "common/cleanup.h"
 
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Counted up when a change of the options makes other file systems: old ones are not used then. */
@@ -175,6 +178,28 @@ int scratch_make(uint64_t bytes, struct error *err)
 	if (ret < 0)
 		return error_set(err, -ret, "scratch disk: copy it in %s", store_path());
 	return take_fd(&fd);
+}
+
+/* Of the file systems that an overlay can be written to, tmpfs alone cannot tell where data lies.
+ */
+static bool has_no_extents(int fd)
+{
+	struct fiemap map = {.fm_length = FIEMAP_MAX_OFFSET};
+
+	return ioctl(fd, FS_IOC_FIEMAP, &map) < 0 && errno == EOPNOTSUPP;
+}
+
+uint64_t scratch_memory(int fd)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (fstatfs(fd, &fs) < 0 || fstat(fd, &st) < 0)
+		return 0;
+	if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC ||
+	    (fs.f_type == OVERLAYFS_SUPER_MAGIC && has_no_extents(fd)))
+		return (uint64_t)st.st_size;
+	return 0;
 }
 
 int scratch_parse_size(const char *text, uint64_t *bytes, struct error *err)

@@ -16,6 +16,12 @@
 /* A scratch disk of that size. Returns its descriptor, read-write, or -errno. */
 int scratch_make(uint64_t bytes, struct error *err);
 
+/*
+ * How much memory of the host's the disk may come to: its size where it lies on tmpfs, whose pages
+ * belong to the group of who writes them and cannot be written back; 0 elsewhere.
+ */
+uint64_t scratch_memory(int fd);
+
 /* "512M", "20G", "1T" or plain bytes. Returns 0 or -EINVAL with the reason. */
 int scratch_parse_size(const char *text, uint64_t *bytes, struct error *err);
 

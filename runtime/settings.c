@@ -235,8 +235,7 @@ int settings_annotate(struct settings *settings, const json_t *config, struct er
 	json_object_foreach (json_object_get(config, "annotations"), name, value) {
 		int ret = 0;
 
-		/* What is no string the check of the whole config will name. */
-		if (!strncmp(name, PREFIX, strlen(PREFIX)) && json_is_string(value))
+		if (!strncmp(name, PREFIX, strlen(PREFIX)))
 			ret = annotate(settings, name + strlen(PREFIX), json_string_value(value),
 				       err);
 		if (ret < 0)

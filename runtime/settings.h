@@ -25,7 +25,7 @@ struct settings {
 /* path NULL: SETTINGS_FILE, which need not exist. */
 int settings_load(struct settings *settings, const char *path, struct error *err);
 
-/* Takes what a container's annotations say. */
+/* Takes what a container's annotations say, which have been found to be strings. */
 int settings_annotate(struct settings *settings, const json_t *config, struct error *err);
 
 /* The annotation's value, else the file's, else NULL or 0. */

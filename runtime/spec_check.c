@@ -457,6 +457,11 @@ int spec_check_resources(json_t *resources, struct error *err)
 	return ret;
 }
 
+int spec_check_annotations(json_t *config, struct error *err)
+{
+	return check_part(config, "annotations", err);
+}
+
 int spec_check(json_t *config, struct error *err)
 {
 	static int (*const checks[])(json_t *, struct error *) = {

@@ -19,6 +19,9 @@ int spec_check_resources(json_t *resources, struct error *err);
 /* The same for a process alone, as exec has it. */
 int spec_check_process(json_t *process, struct error *err);
 
+/* The same for annotations, which say how the rest of a config is to be taken. */
+int spec_check_annotations(json_t *config, struct error *err);
+
 /* Whether a field, written as "mounts[].options", is one whose type is checked. */
 bool spec_check_knows(const char *pattern);
 

@@ -5,6 +5,7 @@
 #include "runtime/file.h"
 
 #include "common/cleanup.h"
+#include "common/proc.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -231,21 +232,10 @@ int state_remove(struct state *state, struct error *err)
 /* Field 22 of stat; the second may hold spaces and parentheses. */
 static int read_start_time(pid_t pid, unsigned long long *start_time)
 {
-	char path[64], text[1024];
+	char text[1024];
 	const char *at;
-	cleanup_fd int fd = -1;
-	ssize_t len;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -ESRCH;
-	len = read(fd, text, sizeof(text) - 1);
-	if (len <= 0)
-		return -ESRCH;
-	text[len] = '\0';
-	at = strrchr(text, ')');
-	if (!at ||
+	if (proc_read(pid, "stat", text, sizeof(text)) <= 0 || !(at = strrchr(text, ')')) ||
 	    sscanf(at + 1,
 		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
 		   "%*d %llu",

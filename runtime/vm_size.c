@@ -58,8 +58,9 @@ static int size_memory(const struct bundle *bundle, const struct settings *setti
 
 uint64_t vm_size_host_memory(const struct vm_size *size)
 {
-	return ((uint64_t)size->memory_mib + VMM_OWN_MIB + size->memory_mib / VMM_OWN_DIVISOR)
-	       << 20;
+	uint64_t mib = (uint64_t)size->memory_mib + VMM_OWN_MIB;
+
+	return ((mib + size->memory_mib / VMM_OWN_DIVISOR) << 20) + size->disk_bytes;
 }
 
 int cpu_list_count(const char *list)

@@ -3,7 +3,8 @@
  *
  * A memory limit is the workload's: it holds inside the guest, which gets that much and what its
  * kernel needs beside it. The limit on the host is for the whole VMM: the guest's memory and the
- * VMM's own overhead, so that the workload always meets its limit first, and inside.
+ * VMM's own overhead, and for the scratch disk where that is memory too, so that the workload
+ * always meets its limit first, and inside.
  */
 #ifndef RUNTIME_VM_SIZE_H
 #define RUNTIME_VM_SIZE_H
@@ -13,6 +14,7 @@
 
 struct vm_size {
 	uint32_t memory_mib, vcpus;
+	uint64_t disk_bytes;	   /* of disks that lie in the host's memory: scratch_memory() */
 	uint32_t agent_timeout_ms; /* 0: the VMM's own default */
 };
 

@@ -2,6 +2,7 @@
 #include "runtime/file.h"
 
 #include "common/cleanup.h"
+#include "common/kvm.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -417,9 +418,7 @@ int vmm_files_check(const struct vmm_files *files, struct error *err)
 		return -ENOEXEC;
 	/* Before anything else is refused to this user. What else is wrong with it the VMM says. */
 	if (access("/dev/kvm", R_OK | W_OK) < 0 && errno == EACCES)
-		return error_say(err, EACCES,
-				 "no permission to use /dev/kvm: run as root or join the group "
-				 "that owns it");
+		return error_say(err, EACCES, KVM_NO_PERMISSION);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "common/cleanup.h"
+#include "common/kvm.h"
 #include "common/log.h"
 
 static int check_extensions(const struct kvm *kvm, struct error *err)
@@ -44,9 +45,7 @@ int kvm_open(struct kvm *kvm, struct error *err)
 					 "/dev/kvm is not there: load kvm_intel or kvm_amd, and "
 					 "check that virtualization is enabled on this host");
 		if (code == EACCES)
-			return error_say(err, code,
-					 "no permission to use /dev/kvm: run as root or join the "
-					 "group that owns it");
+			return error_say(err, code, KVM_NO_PERMISSION);
 		/* That is what a container's device rules say. */
 		if (code == EPERM)
 			return error_say(err, code,

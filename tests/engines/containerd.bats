@@ -5,26 +5,9 @@
 
 load helpers
 
-setup_file() {
-	command -v containerd containerd-shim-runc-v2 ctr >/dev/null || skip "containerd is not installed"
-	engine_folder
-	containerd_start
-	for snapshotter in overlayfs native; do
-		client images import --snapshotter "$snapshotter" "$ENGINE/image.tar"
-	done
-}
+setup_file() { containerd_up; }
 
-teardown_file() {
-	[ -z "${ENGINE:-}" ] || {
-		for id in $(client containers list -q); do
-			client tasks kill -s KILL "$id" || true
-			client tasks delete -f "$id" || true
-			client containers delete "$id" || true
-		done
-		daemon_stop containerd
-		engine_folder_gone
-	}
-}
+teardown_file() { containerd_down; }
 
 # ctr_run [OPTION...] -- ID COMMAND...
 ctr_run() {

@@ -5,24 +5,9 @@
 
 load helpers
 
-setup_file() {
-	command -v dockerd docker >/dev/null || skip "docker is not installed"
-	engine_folder
-	dockerd_start
-	docker load -q -i "$ENGINE/image.tar"
-}
+setup_file() { docker_up; }
 
-teardown_file() {
-	[ -z "${ENGINE:-}" ] || {
-		docker ps -aq | xargs -r docker rm -f >/dev/null
-		daemon_stop dockerd
-		engine_folder_gone
-	}
-}
-
-docker() {
-	timeout --foreground -k 5 120 docker "$@"
-}
+teardown_file() { docker_down; }
 
 # pod ARGUMENT...: docker run without a network, which has tests of its own.
 pod() {

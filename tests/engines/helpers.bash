@@ -4,7 +4,7 @@ bats_require_minimum_version 1.5.0
 load engines
 
 TREE=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-RUNTIME=$TREE/build/bulkhead
+: "${RUNTIME:=$TREE/build/bulkhead}"
 IMAGE=localhost/busybox:latest
 
 # engine_folder: a place of its own for the file's engine; cgroup v2 is the only one tested.
@@ -18,6 +18,68 @@ engine_folder() {
 
 engine_folder_gone() {
 	umount --lazy "$ENGINE"
+}
+
+# NAME_up, NAME_down: a file's engine, for its setup_file and teardown_file.
+podman_up() {
+	command -v podman >/dev/null || skip "podman is not installed"
+	engine_folder
+	podman_configure
+	podman load -qi "$ENGINE/image.tar"
+}
+
+podman_down() {
+	[ -n "${ENGINE:-}" ] || return 0
+	podman rm -fat 0 >/dev/null
+	engine_folder_gone
+}
+
+docker_up() {
+	command -v dockerd docker >/dev/null || skip "docker is not installed"
+	engine_folder
+	dockerd_start
+	docker load -q -i "$ENGINE/image.tar"
+}
+
+docker_down() {
+	[ -n "${ENGINE:-}" ] || return 0
+	docker ps -aq | xargs -r docker rm -f >/dev/null
+	daemon_stop dockerd
+	engine_folder_gone
+}
+
+containerd_up() {
+	local snapshotter
+	command -v containerd containerd-shim-runc-v2 ctr >/dev/null || skip "containerd is not installed"
+	engine_folder
+	containerd_start
+	for snapshotter in overlayfs native; do
+		client images import --snapshotter "$snapshotter" "$ENGINE/image.tar"
+	done
+}
+
+containerd_down() {
+	[ -n "${ENGINE:-}" ] || return 0
+	client_clear
+	daemon_stop containerd
+	engine_folder_gone
+}
+
+# client_clear: ends and deletes all of containerd's containers.
+client_clear() {
+	local id
+	for id in $(client containers list -q); do
+		client tasks delete -f "$id" >/dev/null 2>&1 || true
+		client containers delete "$id"
+	done
+}
+
+podman() {
+	timeout --foreground -k 5 120 podman "$@"
+}
+
+docker() {
+	timeout --foreground -k 5 120 docker "$@"
 }
 
 eventually() {

@@ -5,23 +5,9 @@
 
 load helpers
 
-setup_file() {
-	command -v podman >/dev/null || skip "podman is not installed"
-	engine_folder
-	podman_configure
-	podman load -qi "$ENGINE/image.tar"
-}
+setup_file() { podman_up; }
 
-teardown_file() {
-	[ -z "${ENGINE:-}" ] || {
-		podman rm -fat 0 >/dev/null
-		engine_folder_gone
-	}
-}
-
-podman() {
-	timeout --foreground -k 5 120 podman "$@"
-}
+teardown_file() { podman_down; }
 
 # pod ARGUMENT...: podman run without a network, which has tests of its own.
 pod() {

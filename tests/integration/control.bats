@@ -89,11 +89,14 @@ inside() {
 		--blkio-weight 500 "$ID"
 	[ "$(inside sh -c 'cd /sys/fs/cgroup; cat pids.max memory.max cpu.max cpu.weight')" = \
 		$'30\n67108864\n50000 100000\n39' ]
-	echo '{"memory": {"limit": 50331648}, "pids": {"limit": -1}, "cpu": {"quota": -1}}' | plain update --resources - "$ID"
-	[ "$(inside sh -c 'cd /sys/fs/cgroup; cat pids.max memory.max cpu.max')" = $'max\n50331648\nmax 100000' ]
+	# Of quota and period the one that is not given stays, inside and on the host.
 	echo '{"cpu": {"period": 200000}}' >"$WORK/resources"
 	plain update --resources "$WORK/resources" "$ID"
-	[ "$(limit cpu.max)" = 'max 200000' ]
+	[ "$(cat "/sys/fs/cgroup/$ID/cpu.max")" = '50000 200000' ]
+	[ "$(limit cpu.max)" = '50000 200000' ]
+	echo '{"memory": {"limit": 50331648}, "pids": {"limit": -1}, "cpu": {"quota": -1}}' | plain update --resources - "$ID"
+	[ "$(inside sh -c 'cd /sys/fs/cgroup; cat pids.max memory.max cpu.max')" = $'max\n50331648\nmax 200000' ]
+	[ "$(cat "/sys/fs/cgroup/$ID/cpu.max")" = 'max 200000' ]
 	refuses 'the VM has' update --memory 100g "$ID"
 	refuses 'is not a number' update --memory 1x "$ID"
 	refuses 'not supported' update --cpu-rt-period 1 "$ID"
