@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
-#define DEPTH_MAX   32	 /* of what a container may have made below its group */
-#define EMPTY_LIMIT 5000 /* ms for what was killed to leave */
+#define DEPTH_MAX   32	  /* of what a container may have made below its group */
+#define EMPTY_LIMIT 20000 /* ms for what was killed to leave, KVM's own thread among it */
 #define TABLE_MAX   (1u << 20)
 #define TEXT_MAX    4096
 

@@ -184,7 +184,7 @@ static int run_foreground(struct container *container, const struct globals *glo
 	ret = start(container, globals, a, err);
 	if (ret < 0) {
 		console_close(container->console);
-		container_discard(container, NULL);
+		container_discard(container);
 		return ret;
 	}
 	leave_streams();
@@ -197,7 +197,7 @@ static int run_foreground(struct container *container, const struct globals *glo
 	 */
 	vm_hold_release(take_fd(&container->hold_fd));
 	if (!a->keep && state_lock(&container->state, NULL) == 0)
-		teardown(&container->state, NULL);
+		container_discard(container);
 	if (WIFSIGNALED(status))
 		end_as(status);
 	return WEXITSTATUS(status);
@@ -209,7 +209,7 @@ static int run_detached(struct container *container, const struct globals *globa
 	int ret = start(container, globals, a, err);
 
 	if (ret < 0)
-		container_discard(container, NULL);
+		container_discard(container);
 	return ret;
 }
 

@@ -11,6 +11,7 @@
 #include "runtime/vm_hold.h"
 
 #include "common/cleanup.h"
+#include "common/log.h"
 
 #include <fcntl.h>
 #include <pwd.h>
@@ -473,7 +474,7 @@ static int create_vm(struct container *container, const struct globals *globals,
 		ret = make(container, globals, options, seccomp, err);
 		if (ret < 0) {
 			explain_end(container, ret, err);
-			container_discard(container, NULL);
+			container_discard(container);
 		}
 	}
 	json_decref(seccomp);
@@ -525,16 +526,21 @@ int container_start(struct container *container, struct error *err)
 	return ret;
 }
 
-int container_discard(struct container *container, struct error *err)
+void container_discard(struct container *container)
 {
-	int ret = state_kill_process(&container->state, err);
+	struct error err = {0};
+	int ret = state_kill_process(&container->state, &err);
 
 	control_close(&container->control);
 	if (container->state.pid > 0)
 		waitpid(container->state.pid, NULL, WNOHANG);
 	/* Before the control group goes: a thread of KVM's is in it as long as the VM is there. */
 	close_fd(&container->hold_fd);
-	return ret < 0 ? ret : teardown(&container->state, err);
+	if (ret == 0)
+		ret = teardown(&container->state, &err);
+	if (ret < 0)
+		log_warn("container %s is left behind, delete --force removes it: %s",
+			 container->state.id, err.message);
 }
 
 void container_destroy(struct container *container)

@@ -58,8 +58,8 @@ int container_create(struct container *container, struct globals *globals,
 		     const struct create_options *options, struct error *err);
 int container_start(struct container *container, struct error *err);
 
-/* Ends the VMM if it is alive and removes the state. */
-int container_discard(struct container *container, struct error *err);
+/* Ends the VMM if it is alive and removes the state. What cannot be done about it is logged. */
+void container_discard(struct container *container);
 void container_destroy(struct container *container);
 
 /*

@@ -92,7 +92,10 @@ task_is() {
 	[ "$status" = 9 ]
 	[[ $output = *input* ]]
 	[[ $output = *6.12.* ]]
-	client tasks ps inside
+	client tasks exec --detach --exec-id two inside sleep 1000
+	client tasks ps inside >"$BATS_TEST_TMPDIR/ps"
+	cat "$BATS_TEST_TMPDIR/ps"
+	grep -q "^$(client tasks list | awk '$1 == "inside" {print $2}') " "$BATS_TEST_TMPDIR/ps"
 	client tasks pause inside
 	task_is inside PAUSED
 	client tasks resume inside

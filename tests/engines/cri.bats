@@ -74,6 +74,15 @@ has_state() {
 	grep -q 'stdout F pod-name' "$ENGINE/logs/one.log"
 	# The address that CNI gave the pod is the guest's.
 	wait_until grep -q 'eth0 *inet 10\.99\.0\.' "$ENGINE/logs/one.log"
+	run cri ExecSync "1:$container 2:sh 2:-c 2:\"uname -r; echo wrong >&2; exit 3\" 3=60"
+	echo "$output"
+	[[ $output = *1=6.12.* ]]
+	[[ $output = *2=wrong* ]]
+	[[ $output = *3=3* ]]
+	cri ContainerStats "1:$container" >"$ENGINE/stats"
+	cat "$ENGINE/stats"
+	# What the VM uses on the host: bytes of memory.
+	grep -Eq '^1\.3\.2\.1=[1-9][0-9]{7}' "$ENGINE/stats"
 	# The sandbox has no VM, the container has.
 	pgrep -f -- "bulkhead-vmm --id $container"
 	run ! pgrep -f -- "bulkhead-vmm --id $sandbox"

@@ -24,7 +24,7 @@ pod() {
 			touch /scratch/x && echo writable
 			grep CapBnd /proc/self/status
 			ulimit -n; ulimit -Hn
-			cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
+			cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max
 			cat /proc/1/comm
 			cat /proc/sys/kernel/osrelease
 			exit 7' <<<input
@@ -39,6 +39,7 @@ pod() {
 		128
 		134217728
 		40
+		100000 100000
 		docker-init
 		the guest's kernel
 	EOF2
@@ -78,7 +79,9 @@ logs_have() {
 @test "docker run of what does not exist: 127; out of memory: 137; a terminal" {
 	run -127 pod --rm "$IMAGE" nowhere
 	[[ $output = *'executable file not found in $PATH'* ]]
-	run -137 pod --rm -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=80M count=1
+	run -137 pod --name large -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=80M count=1
+	docker inspect --format '{{.State.OOMKilled}}' large >&3
+	docker rm large
 	run -5 in_terminal docker run --network none --rm -it "$IMAGE" sh -c \
 		'until [ "$(stty size 2>/dev/null)" = "33 111" ]; do sleep 0.1; done; stty size
 		read -r line; echo "got $line"; exit 5' <<<word
@@ -99,8 +102,9 @@ logs_have() {
 	run ! kill -0 "$pid"
 }
 
-@test "docker exec, top, pause, unpause, update" {
-	pod -d --name inside "$IMAGE" sh -c 'echo up; sleep 1000'
+@test "docker exec, top, pause, unpause, update, cp, stop after its timeout" {
+	local pid
+	pod -d --name inside -m 128m "$IMAGE" sh -c 'echo up; sleep 1000'
 	eventually logs_have inside up 1
 	run -9 docker exec -i -e A=one -w /tmp -u 1000:1000 inside sh -c \
 		'echo "$A $PWD $(id -u) $(cat)"; cat /proc/sys/kernel/osrelease; exit 9' <<<input
@@ -110,11 +114,28 @@ logs_have() {
 	# docker 20.10's code for whatever an exec fails with.
 	run -126 docker exec inside nowhere
 	[[ $output = *'executable file not found in $PATH'* ]]
-	docker top inside
+	run -4 in_terminal docker exec -it inside sh -c \
+		'until [ "$(stty size 2>/dev/null)" = "33 111" ]; do sleep 0.1; done; tty; exit 4' </dev/null
+	[[ $output = */dev/pts/* ]]
+	docker exec -d inside touch /tmp/done
+	eventually docker exec inside test -e /tmp/done
+	# The pids that the runtime names, as the host's ps shows them.
+	pid=$(docker inspect --format '{{.State.Pid}}' inside)
+	docker top inside -o pid,comm >"$BATS_TEST_TMPDIR/top"
+	cat "$BATS_TEST_TMPDIR/top"
+	grep -q "^$pid  *bulkhead-vmm" "$BATS_TEST_TMPDIR/top"
 	docker pause inside
 	[ "$(docker inspect --format '{{.State.Status}}' inside)" = paused ]
 	docker unpause inside
-	docker update --cpus 0.5 inside
-	docker exec inside true
+	docker update --cpus 0.5 -m 96m --memory-swap 96m --pids-limit 30 inside
+	[ "$(docker exec inside sh -c 'cd /sys/fs/cgroup; cat cpu.max memory.max pids.max')" = $'50000 100000\n100663296\n30' ]
+	[ "$(cat "/sys/fs/cgroup$(sed 's/^0:://' "/proc/$pid/cgroup")/cpu.max")" = '50000 100000' ]
+	# What the host has of the root is the image, not what the workload writes.
+	docker cp inside:/etc/passwd "$BATS_TEST_TMPDIR/passwd"
+	grep -q ^root: "$BATS_TEST_TMPDIR/passwd"
+	run -1 docker cp inside:/tmp/done "$BATS_TEST_TMPDIR/file"
+	# A shell that is process 1 does not hear SIGTERM.
+	docker stop -t 1 inside
+	[ "$(docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' inside)" = 'exited 137' ]
 	docker rm -f inside
 }

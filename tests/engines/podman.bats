@@ -26,7 +26,7 @@ pod() {
 			touch /scratch/x && echo writable
 			grep CapBnd /proc/self/status
 			ulimit -n; ulimit -Hn
-			cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
+			cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max
 			cat /proc/1/comm
 			cat /proc/sys/kernel/osrelease
 			echo error >&2
@@ -42,6 +42,7 @@ pod() {
 		128
 		134217728
 		40
+		100000 100000
 		podman-init
 		the guest's kernel
 		error
@@ -96,8 +97,11 @@ podman_logs_count() {
 }
 
 @test "podman run -m: the workload is ended inside the guest, and podman sees 137" {
-	run -137 pod --rm -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=80M count=1
-	pod --rm -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=50M count=1
+	run -137 pod --name large -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=80M count=1
+	podman inspect --format '{{.State.OOMKilled}}' large >&3
+	podman rm large
+	# What it writes is no memory of its own, wherever the host keeps it: here on tmpfs.
+	pod --rm -m 64m "$IMAGE" sh -c 'dd if=/dev/zero of=/dev/null bs=50M count=1 && dd if=/dev/zero of=/file bs=1M count=110'
 }
 
 @test "podman run -it: a terminal with its size, and its end" {
@@ -124,8 +128,9 @@ podman_logs_count() {
 	[ "$(hostname)" != inside ]
 }
 
-@test "podman exec, top, pause, unpause, update, healthcheck, rm -f" {
-	pod -d --name inside --health-cmd 'CMD-SHELL test -e /tmp/healthy' --health-interval disable "$IMAGE" \
+@test "podman exec, top, pause, unpause, update, healthcheck, cp, stop after its timeout" {
+	local group
+	pod -d --name inside -m 128m --health-cmd 'CMD-SHELL test -e /tmp/healthy' --health-interval disable "$IMAGE" \
 		sh -c 'echo up; sleep 1000'
 	eventually podman_logs_have inside up
 	run -9 podman exec -i -e A=one -w /tmp -u 1000:1000 inside sh -c \
@@ -141,14 +146,32 @@ podman_logs_count() {
 	podman exec -d inside touch /tmp/healthy
 	eventually podman exec inside test -e /tmp/healthy
 	podman healthcheck run inside
-	# ps in the container. With podman's own columns it looks for /proc in the mount namespace of the VMM.
+	run -1 podman exec inside rm /tmp/none
+	podman exec inside rm /tmp/healthy
+	run -1 podman healthcheck run inside
+	# ps in the container. For its own columns podman looks for /proc in the mount namespace of the VMM.
 	podman top inside -o pid,args >"$BATS_TEST_TMPDIR/top"
 	grep -q 'sleep 1000' "$BATS_TEST_TMPDIR/top"
-	run -125 podman top inside pid args
+	run -125 podman top inside
+	[[ $output = *'open /proc/: no such file'* ]]
+	group=/sys/fs/cgroup$(sed 's/^0:://' "/proc/$(podman inspect --format '{{.State.Pid}}' inside)/cgroup")
+	podman update --cpus 0.5 --memory 96m inside
+	[ "$(podman exec inside sh -c 'cd /sys/fs/cgroup; cat cpu.max memory.max')" = $'50000 100000\n100663296' ]
+	[ "$(cat "$group/cpu.max")" = '50000 100000' ]
+	# For a running container it looks there too.
+	run -125 podman cp inside:/etc/passwd "$BATS_TEST_TMPDIR/passwd"
 	podman pause inside
 	[ "$(podman inspect --format '{{.State.Status}}' inside)" = paused ]
 	podman unpause inside
 	podman exec inside true
+	# A shell that is process 1 does not hear SIGTERM.
+	podman stop -t 1 inside
+	[ "$(podman inspect --format '{{.State.Status}} {{.State.ExitCode}}' inside)" = 'exited 137' ]
+	# What is copied in before the start is there.
+	echo copied >"$BATS_TEST_TMPDIR/file"
+	podman cp "$BATS_TEST_TMPDIR/file" inside:/tmp/file
+	podman start inside
+	[ "$(podman exec inside cat /tmp/file)" = copied ]
 	podman rm -f -t 0 inside
 }
 
