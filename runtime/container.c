@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define CREATE_LIMIT   60000 /* ms; the VMM itself gives up earlier and says why */
-#define START_LIMIT    30000
+#define START_LIMIT    60000
 #define TEMPLATE_LIMIT 2000
 
 int container_block_signals(struct container *container, struct error *err)
