@@ -4,6 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The analyser's (error.h). */
+#undef error_set
+#undef error_say
+#undef error_prefix
+
 static void append(struct error *err, const char *text)
 {
 	size_t used = strlen(err->message);

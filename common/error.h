@@ -42,4 +42,11 @@ int error_prefix(struct error *err, int ret, const char *fmt, ...)
 /* Forgets the error, so that err can serve another call. */
 void error_clear(struct error *err);
 
+#ifdef __clang_analyzer__
+/* It looks into one file at a time, and would think of errors that are none. */
+#define error_set(...)		  (error_set(__VA_ARGS__), -1)
+#define error_say(...)		  (error_say(__VA_ARGS__), -1)
+#define error_prefix(e, ret, ...) (error_prefix(e, ret, __VA_ARGS__), ret)
+#endif
+
 #endif

@@ -1,7 +1,6 @@
 #include "guest-agent/launch.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -29,6 +28,27 @@
 
 #define EXIT_SETUP_FAILED 127
 
+/*
+ * Closed now and not by the exec: until then a path of the workload's, its working directory above
+ * all, could lead through /proc/self/fd to where they are open (CVE-2024-21626). Both that are kept
+ * are no directories.
+ */
+static void close_agents_files(const struct launch *launch)
+{
+	bool in_order = launch->sync_fd < launch->init_pidfd;
+	const int keep[] = {in_order ? launch->sync_fd : launch->init_pidfd,
+			    in_order ? launch->init_pidfd : launch->sync_fd};
+	int from = STDERR_FILENO + 1;
+
+	for (size_t i = 0; i < 2; i++) {
+		if (keep[i] > from)
+			syscall(SYS_close_range, from, keep[i] - 1, 0);
+		if (keep[i] >= from)
+			from = keep[i] + 1;
+	}
+	syscall(SYS_close_range, from, ~0u, 0);
+}
+
 /* Nothing of the agent's reaches the workload: not its signal mask, its handlers, its files. */
 static void leave_agent(const struct launch *launch)
 {
@@ -41,7 +61,7 @@ static void leave_agent(const struct launch *launch)
 	for (int fd = 0; fd < 3; fd++)
 		if (launch->stdio[fd] >= 0)
 			dup2(launch->stdio[fd], fd);
-	syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
+	close_agents_files(launch);
 	setsid();
 }
 

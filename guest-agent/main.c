@@ -72,6 +72,12 @@ static int mount_cgroups(void)
  */
 static int leave_initramfs(struct error *err)
 {
+	/*
+	 * Not to be executed again, by root neither: a workload's command may turn out to be, or be
+	 * interpreted by, /proc/self/exe, which is this until the exec (CVE-2019-5736).
+	 */
+	if (chmod("/init", 0) < 0)
+		return error_set(err, errno, "chmod /init");
 	if (mkdir("/root", 0755) < 0 && errno != EEXIST)
 		return error_set(err, errno, "mkdir /root");
 	if (mount("tmpfs", "/root", "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755") < 0)

@@ -140,19 +140,12 @@ static int set_readonly_below(const char *target)
 	return 0;
 }
 
-/*
- * Opens the mount point again, after a mount on it: the descriptor from before still means what is
- * below.
- */
-static int after_mount(int root_fd, const char *destination, const struct mount_options *options,
-		       bool remount_flags)
+/* What mount(2) did not take at once. fd is the mount itself. */
+static int after_mount(int fd, const struct mount_options *options, bool remount_flags)
 {
-	cleanup_fd int fd = path_open(root_fd, destination, O_PATH);
 	char target[FD_PATH_SIZE];
 	int ret = 0;
 
-	if (fd < 0)
-		return fd;
 	path_of_fd(fd, target);
 	if (remount_flags &&
 	    mount(NULL, target, NULL, options->flags | MS_REMOUNT | MS_BIND, NULL) < 0)
@@ -164,12 +157,25 @@ static int after_mount(int root_fd, const char *destination, const struct mount_
 	return ret;
 }
 
-/* source_fd is what the host has put into the VM for this mount. */
+/* The descriptor from before a mount still means what is below. */
+static int after_mount_at(int root_fd, const char *destination, const struct mount_options *options,
+			  bool remount_flags)
+{
+	cleanup_fd int fd = path_open(root_fd, destination, O_PATH);
+
+	return fd < 0 ? fd : after_mount(fd, options, remount_flags);
+}
+
+/*
+ * source_fd is what the host has put into the VM for this mount. Its path is walked once: it may be
+ * in a volume that another container changes at this moment, and what the options are set on must
+ * be what was mounted (CVE-2021-30465).
+ */
 static int mount_bind(int root_fd, int source_fd, const char *destination,
 		      const struct mount_options *options, struct error *err)
 {
-	cleanup_fd int target_fd = -1;
-	char from[FD_PATH_SIZE], to[FD_PATH_SIZE];
+	unsigned int flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+	cleanup_fd int target_fd = -1, mount_fd = -1;
 	struct stat st;
 	int ret;
 
@@ -179,10 +185,11 @@ static int mount_bind(int root_fd, int source_fd, const char *destination,
 					: path_make_file(root_fd, destination, err);
 	if (target_fd < 0)
 		return target_fd;
-	if (mount(path_of_fd(source_fd, from), path_of_fd(target_fd, to), NULL,
-		  options->flags & BIND_KEEPS, NULL) < 0)
+	mount_fd = open_tree(source_fd, "", options->flags & MS_REC ? flags | AT_RECURSIVE : flags);
+	if (mount_fd < 0 || move_mount(mount_fd, "", target_fd, "",
+				       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return error_set(err, errno, "bind");
-	ret = after_mount(root_fd, destination, options, options->flags & ~BIND_KEEPS);
+	ret = after_mount(mount_fd, options, options->flags & ~BIND_KEEPS);
 	return ret < 0 ? error_set(err, -ret, "set options") : 0;
 }
 
@@ -256,7 +263,7 @@ static int mount_fs(int root_fd, const char *type, const char *source, const cha
 		if (ret < 0)
 			return error_set(err, -ret, "copy up");
 	}
-	ret = after_mount(root_fd, destination, options, false);
+	ret = after_mount_at(root_fd, destination, options, false);
 	return ret < 0 ? error_set(err, -ret, "set options") : 0;
 }
 
@@ -311,7 +318,7 @@ static int entry_make_readonly(struct mount_entry *entry, const json_t *binds, i
 	(void)binds;
 	if ((entry->options.flags & MS_BIND) || !is_late_readonly(entry->type, &entry->options))
 		return 0;
-	ret = after_mount(root_fd, entry->destination, &entry->options, true);
+	ret = after_mount_at(root_fd, entry->destination, &entry->options, true);
 	return ret < 0 ? error_set(err, -ret, "make it read-only") : 0;
 }
 

@@ -202,6 +202,19 @@ static int cwd_error(struct error *err, int code, const char *cwd)
 			 text);
 }
 
+/*
+ * The first chdir was root's, whom /proc would let into the agent's root too where the container
+ * shares its pid namespace. What is not below the container's root has no path in it.
+ */
+static int check_cwd(const char *cwd, struct error *err)
+{
+	char path[PATH_MAX];
+
+	if (syscall(SYS_getcwd, path, sizeof(path)) > 0 && *path != '/')
+		return cwd_error(err, EPERM, cwd);
+	return 0;
+}
+
 int process_become_user(const json_t *process, const struct process_user *user, struct error *err)
 {
 	struct capability_sets sets = {0};
@@ -224,6 +237,8 @@ int process_become_user(const json_t *process, const struct process_user *user, 
 		return error_set(err, errno, "keep capabilities no longer");
 	if (there && chdir(cwd) < 0)
 		return cwd_error(err, errno, cwd);
+	if ((ret = check_cwd(cwd, err)) < 0)
+		return ret;
 	return capabilities_apply(&sets, err);
 }
 

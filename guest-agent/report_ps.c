@@ -23,7 +23,7 @@ static const char *line_of(const char *text, const char *key)
 	const char *line = text;
 	size_t len = strlen(key);
 
-	while (line && strncmp(line, key, len)) {
+	while (line && strncmp(line, key, len) != 0) {
 		line = strchr(line, '\n');
 		line += line ? 1 : 0;
 	}

@@ -73,9 +73,21 @@ int terminal_open(const json_t *process, int root_fd, int *master, int *slave, s
 	return 0;
 }
 
+/* The terminal would hide, and keep writable, what an image's link leads to (CVE-2025-52565). */
+static int check_console(int root_fd, struct error *err)
+{
+	cleanup_fd int fd = path_open(root_fd, "/dev/console", O_PATH | O_NOFOLLOW);
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISLNK(st.st_mode))
+		return error_say(err, ELOOP, "mount console: /dev/console is a symbolic link");
+	return 0;
+}
+
 int terminal_bind_console(int root_fd, int slave, struct error *err)
 {
-	cleanup_fd int fd = path_make_file(root_fd, "/dev/console", err);
+	int ret = check_console(root_fd, err);
+	cleanup_fd int fd = ret < 0 ? ret : path_make_file(root_fd, "/dev/console", err);
 	char from[FD_PATH_SIZE], to[FD_PATH_SIZE];
 
 	if (fd < 0)

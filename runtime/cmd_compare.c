@@ -70,10 +70,11 @@ static const struct command_line command_line = {
 static void show_progress(const struct compare *compare, unsigned int done, const char *doing)
 {
 	unsigned int all = (compare->runs + 1) * compare->count;
-	unsigned int filled = done * BAR_WIDTH / all;
+	unsigned int filled;
 
-	if (!isatty(STDERR_FILENO))
+	if (!isatty(STDERR_FILENO) || !all)
 		return;
+	filled = done * BAR_WIDTH / all;
 	if (!doing) {
 		fprintf(stderr, "\r%*s\r", BAR_WIDTH + 40, "");
 		return;

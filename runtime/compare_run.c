@@ -120,7 +120,7 @@ static _Noreturn void child(const struct compare *compare, char *const argv[])
 	int output = -1;
 	sigset_t none;
 
-	if (chdir(compare->folder) == 0)
+	if (compare->folder && chdir(compare->folder) == 0)
 		output = open(OUTPUT, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
 	if (null >= 0 && output >= 0) {
 		dup2(null, STDIN_FILENO);

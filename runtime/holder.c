@@ -29,14 +29,15 @@ static char *make_body(const json_t *process, size_t *len)
 	const struct proto_exec head = {.holder = htole32((uint32_t)getpid())};
 	json_t *document = json_pack("{s:O}", "process", process);
 	cleanup_free char *json = document ? json_dumps(document, JSON_COMPACT) : NULL;
-	char *body = json ? malloc(sizeof(head) + strlen(json)) : NULL;
+	size_t json_len = json ? strlen(json) : 0;
+	char *body = json ? malloc(sizeof(head) + json_len) : NULL;
 
 	json_decref(document);
 	if (!body)
 		return NULL;
 	memcpy(body, &head, sizeof(head));
-	memcpy(body + sizeof(head), json, strlen(json));
-	*len = sizeof(head) + strlen(json);
+	memcpy(body + sizeof(head), json, json_len);
+	*len = sizeof(head) + json_len;
 	return body;
 }
 

@@ -84,6 +84,7 @@ static int build(void *ctx, int fd, struct layer_seal *seal, struct error *err)
 
 	if (ret == 0)
 		ret = tree_identify(build->from->dir_fd, &after, err);
+	/* There is a tree. NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
 	if (ret == 0 && strcmp(after.digest, build->tree->digest) != 0)
 		ret = error_say(err, ESTALE, "%s changes while it is read", build->from->path);
 	if (ret == 0 && build->from->sealed)

@@ -83,12 +83,16 @@ static bool is_on(const char *value)
 	return value && !strcmp(value, "on");
 }
 
+static int take_path(char **path, char *value)
+{
+	unescape_plain(value);
+	free(*path);
+	*path = strdup(value);
+	return *path ? 1 : -ENOMEM;
+}
+
 static int parse_option(struct overlay *overlay, const char *name, char *value)
 {
-	char **path = !strcmp(name, "upperdir")	 ? &overlay->upper
-		      : !strcmp(name, "workdir") ? &overlay->work
-						 : NULL;
-
 	if (value)
 		unescape_octal(value);
 	if (!strcmp(name, "lowerdir") && value)
@@ -98,12 +102,10 @@ static int parse_option(struct overlay *overlay, const char *name, char *value)
 		return add_lower(overlay, value, strlen(value));
 	if (!strcmp(name, "datadir+"))
 		return 0;
-	if (path && value) {
-		unescape_plain(value);
-		free(*path);
-		*path = strdup(value);
-		return *path ? 1 : -ENOMEM;
-	}
+	if (!strcmp(name, "upperdir") && value)
+		return take_path(&overlay->upper, value);
+	if (!strcmp(name, "workdir") && value)
+		return take_path(&overlay->work, value);
 	overlay->metacopy |= !strcmp(name, "metacopy") && is_on(value);
 	overlay->userxattr |= !strcmp(name, "userxattr");
 	return 1;

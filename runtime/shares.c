@@ -185,8 +185,8 @@ static void __attribute__((noreturn))
 become_daemon(const struct shares *shares, pid_t parent, int status_fd)
 {
 	char *environment[] = {NULL};
-	char socket[32];
-	char *argv[] = {shares->daemon, socket, "-o", OPTIONS, "--rlimit-nofile=0", NULL};
+	char socket[32], options[] = OPTIONS;
+	char *argv[] = {shares->daemon, socket, "-o", options, "--rlimit-nofile=0", NULL};
 	ssize_t ignored __attribute__((unused));
 	struct failure failure = {.step = "tie virtiofsd to the VMM"};
 

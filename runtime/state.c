@@ -30,7 +30,7 @@ static int refuse_id(const char *id, struct error *err)
 	char shown[NAME_MAX + 1] = "";
 
 	/* A line is a line, whatever the id has in it. */
-	for (size_t i = 0; id[i] && i < NAME_MAX; i++)
+	for (size_t i = 0; i < NAME_MAX && id[i]; i++)
 		shown[i] = (char)((unsigned char)id[i] < ' ' ? '?' : id[i]);
 	return error_say(
 		err, EINVAL,

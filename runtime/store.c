@@ -104,7 +104,7 @@ int store_remove_directory(int dir_fd, const char *name)
 	if (!dir)
 		return -errno;
 	while ((entry = readdir(dir)))
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
 		    unlinkat(fd, entry->d_name, 0) < 0 && errno == EISDIR)
 			store_remove_directory(fd, entry->d_name);
 	return unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 ? -errno : 0;

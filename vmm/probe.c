@@ -141,6 +141,7 @@ static int run_guest(const struct vcpu *vcpu, struct error *err)
 		ret = ioctl(vcpu->fd, KVM_RUN, 0);
 	while (ret < 0 && (errno == EAGAIN || errno == EINTR) && !expired);
 	setitimer(ITIMER_REAL, &none, NULL);
+	/* vcpu_create has set it. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	if (ret == 0 && run->exit_reason == KVM_EXIT_IO && run->io.port == PROBE_PORT &&
 	    ((const uint8_t *)run)[run->io.data_offset] == PROBE_TOKEN)
 		return 0;
