@@ -36,6 +36,7 @@ static char *make_body(const json_t *process, size_t *len)
 	if (!body)
 		return NULL;
 	memcpy(body, &head, sizeof(head));
+	/* No string. NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
 	memcpy(body + sizeof(head), json, json_len);
 	*len = sizeof(head) + json_len;
 	return body;

@@ -237,8 +237,7 @@ static int enter_landlock(struct error *err)
 	return 0;
 }
 
-/* What would open a file, or ask for much, the first time that it is used in there. */
-static void prepare_libc(void)
+void jail_prepare_libc(void)
 {
 	tzset();
 	/* No heap of its own, 128 MiB of addresses each, for every thread. */
@@ -251,7 +250,7 @@ int jail_enter(unsigned int relaxed, struct error *err)
 
 	if (relaxed)
 		log_warn("jail: layers are left out (--relax): do not run strangers' code");
-	prepare_libc();
+	jail_prepare_libc();
 	if (!(relaxed & JAIL_NAMESPACES))
 		ret = enter_namespaces(err);
 	if (ret == 0 && !(relaxed & JAIL_LIMITS))

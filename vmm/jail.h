@@ -34,4 +34,7 @@ int jail_close_others(const int *keep, unsigned int count, struct error *err);
  */
 int jail_enter(unsigned int relaxed, struct error *err);
 
+/* A part of it: lets the C library do what would open a file, or ask for much, in there. */
+void jail_prepare_libc(void);
+
 #endif

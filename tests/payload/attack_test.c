@@ -1,8 +1,7 @@
 /*
- * Hostile guests on the real KVM: every device in its slot, the loop and the I/O thread at work in
- * the filters of a VMM, and guest code that does what no driver would (guest/attack.c). The VMM
- * has to survive, serve the guest after a reset, be idle when the guest is gone, and not slow a
- * neighbour down.
+ * Hostile guests on the real KVM (target.h), whose code does what no driver would
+ * (guest/attack.c). The VMM has to survive, serve the guest after a reset, be idle when the guest
+ * is gone, and not slow a neighbour down.
  *
  * ATTACK_SECONDS: how long each random attack takes. ATTACK_SEED: repeats one.
  */
@@ -17,134 +16,11 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "devices/blk.h"
-#include "devices/console.h"
-#include "devices/rng.h"
-#include "devices/vsock.h"
 #include "tests/payload/payload.h"
 #include "tests/payload/suites.h"
-#include "vmm/slot.h"
+#include "tests/payload/target.h"
 
-PAYLOAD_IMAGE(attack);
 PAYLOAD_IMAGE(run);
-
-enum { SLOT_BLK, SLOT_VSOCK, SLOT_CONSOLE, SLOT_RNG, SLOTS };
-
-static const char *const slot_names[SLOTS] = {"blk", "vsock", "console", "rng"};
-
-struct target {
-	struct payload payload;
-	struct loop loop;
-	pthread_t loop_thread;
-	struct blk *blk;
-	struct vsock *vsock;
-	struct console *console;
-	struct rng *rng;
-	struct slot slots[SLOTS];
-	unsigned int alive; /* PAYLOAD_ALIVE, as often as the console said it */
-	unsigned int matched;
-};
-
-static void console_output(void *ctx, const void *bytes, size_t len)
-{
-	struct target *target = ctx;
-	const char *text = bytes;
-
-	for (size_t i = 0; i < len; i++) {
-		if (text[i] != PAYLOAD_ALIVE[target->matched])
-			target->matched = text[i] == PAYLOAD_ALIVE[0];
-		else if (!PAYLOAD_ALIVE[++target->matched])
-			target->alive++, target->matched = 0;
-	}
-}
-
-/* A port that never runs out and never blocks. */
-static int connect_port(void *ctx, uint32_t port, struct vsock_endpoint *endpoint)
-{
-	(void)ctx;
-	if (port != PAYLOAD_VSOCK_PORT)
-		return -ECONNREFUSED;
-	endpoint->in_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	endpoint->out_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	return 0;
-}
-
-static int make_disk(void)
-{
-	int fd = memfd_create("disk", MFD_CLOEXEC);
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ftruncate(fd, PAYLOAD_DISK_SECTORS * 512), 0);
-	return fd;
-}
-
-static void create_devices(struct target *target)
-{
-	const struct guest_memory *mem = &target->payload.memory.map;
-	struct blk_options blk = {.fd = make_disk(), .serial = "attacked", .name = "disk0"};
-	struct vsock_options vsock = {
-		.guest_cid = PAYLOAD_CID,
-		.connect = connect_port,
-		.listen_fd = -1,
-		.loop = &target->loop,
-	};
-	struct error err = {0};
-	int ret = blk_create(&target->blk, &blk, mem, &err);
-
-	if (ret == 0)
-		ret = vsock_create(&target->vsock, &vsock, mem, &err);
-	if (ret == 0)
-		ret = console_create(&target->console, mem, console_output, target, &err);
-	if (ret == 0)
-		ret = rng_create(&target->rng, mem, &err);
-	ck_assert_msg(ret == 0, "%s", err.message);
-}
-
-static void *run_loop(void *arg)
-{
-	struct loop *loop = arg;
-
-	loop_run(loop);
-	return NULL;
-}
-
-static void target_init(struct target *target)
-{
-	struct virtio_device *devices[SLOTS];
-	struct error err = {0};
-
-	memset(target, 0, sizeof(*target));
-	payload_init(&target->payload, &attack_image, PAYLOAD_USER);
-	ck_assert_int_eq(loop_init(&target->loop), 0);
-	create_devices(target);
-	devices[SLOT_BLK] = blk_device(target->blk);
-	devices[SLOT_VSOCK] = vsock_device(target->vsock);
-	devices[SLOT_CONSOLE] = console_device(target->console);
-	devices[SLOT_RNG] = rng_device(target->rng);
-	for (unsigned int i = 0; i < SLOTS; i++) {
-		struct loop *loop = i == SLOT_BLK ? blk_loop(target->blk) : &target->loop;
-		int ret = slot_init(&target->slots[i], i, &target->payload.kvm,
-				    &target->payload.mmio, devices[i], loop, &err);
-
-		ck_assert_msg(ret == 0, "%s", err.message);
-	}
-	ck_assert_int_eq(pthread_create(&target->loop_thread, NULL, run_loop, &target->loop), 0);
-}
-
-static void target_destroy(struct target *target)
-{
-	payload_stop(&target->payload);
-	loop_stop(&target->loop);
-	pthread_join(target->loop_thread, NULL);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		slot_destroy(&target->slots[i]);
-	vsock_destroy(target->vsock);
-	console_destroy(target->console);
-	rng_destroy(target->rng);
-	blk_destroy(target->blk);
-	loop_destroy(&target->loop);
-	payload_destroy(&target->payload);
-}
 
 static double seconds(clockid_t clock)
 {
@@ -189,11 +65,11 @@ static void finish(struct target *target, unsigned int slot)
 	const struct payload *payload = &target->payload;
 
 	ck_assert_msg(payload->end == MACHINE_POWER_OFF,
-		      "%s: the guest ended with %d, %s, in round %llu", slot_names[slot],
+		      "%s: the guest ended with %d, %s, in round %llu", target_names[slot],
 		      payload->end, payload->end_detail,
 		      (unsigned long long)payload->mailbox->values[PAYLOAD_ROUNDS]);
 	ck_assert_msg(!payload->mailbox->failed_line,
-		      "%s: the guest failed in its line %u, in round %llu", slot_names[slot],
+		      "%s: the guest failed in its line %u, in round %llu", target_names[slot],
 		      payload->mailbox->failed_line,
 		      (unsigned long long)payload->mailbox->values[PAYLOAD_ROUNDS]);
 	check_idle();
@@ -205,7 +81,7 @@ START_TEST(a_device_survives_every_attack_of_the_script)
 	unsigned int slot = (unsigned int)_i % SLOTS;
 	struct target target;
 
-	target_init(&target);
+	target_init(&target, slot);
 	target.payload.mailbox->arg = slot;
 	target.payload.mailbox->values[PAYLOAD_PACKED] = (unsigned int)_i / SLOTS;
 	target.payload.mailbox->values[PAYLOAD_SEED] = 1;
@@ -224,11 +100,11 @@ START_TEST(a_device_survives_random_attacks)
 	unsigned long long seed = number_from("ATTACK_SEED", (unsigned long long)time(NULL));
 	struct target target;
 
-	target_init(&target);
+	target_init(&target, slot);
 	target.payload.mailbox->arg = slot;
 	target.payload.mailbox->values[PAYLOAD_SEED] = seed;
 	target.payload.mailbox->values[PAYLOAD_PACKED] = packed;
-	printf("attack on %s, %s: ATTACK_SEED=%llu", slot_names[slot], packed ? "packed" : "split",
+	printf("attack on %s, %s: ATTACK_SEED=%llu", target_names[slot], packed ? "packed" : "split",
 	       seed);
 	fflush(stdout);
 	payload_start(&target.payload);
@@ -248,7 +124,7 @@ START_TEST(an_attacker_can_be_taken_away)
 	for (unsigned int i = 0; i < 3 * SLOTS; i++) {
 		struct target target;
 
-		target_init(&target);
+		target_init(&target, i % SLOTS);
 		target.payload.mailbox->arg = i % SLOTS;
 		target.payload.mailbox->values[PAYLOAD_SEED] = i;
 		target.payload.mailbox->values[PAYLOAD_PACKED] = i & 1;
@@ -297,7 +173,7 @@ START_TEST(a_neighbour_keeps_its_speed)
 	for (int try = 0; try < 10 && best < 0.9; try++) {
 		double alone = speed_of(&neighbour, 0.2), attacked;
 
-		target_init(&target);
+		target_init(&target, (unsigned int)try % SLOTS);
 		target.payload.mailbox->arg = (uint32_t)try % SLOTS;
 		payload_start(&target.payload);
 		payload_wait_arrived(&target.payload);

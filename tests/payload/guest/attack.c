@@ -1,6 +1,6 @@
 /*
- * A driver that attacks. It knows how a device is used (blk, vsock, console, rng; virtio 1.2,
- * section 5) and does all else: the scripted attacks one after the other, or at random until the
+ * A driver that attacks. It knows how each device is used (virtio 1.2, section 5) and does all
+ * else: the scripted attacks one after the other, or at random until the
  * test says stop. Whatever it did, after a reset the device has to serve it honestly.
  *
  * Addresses that it gives to a device are in the data area or outside of memory: a guest that has
@@ -8,8 +8,11 @@
  */
 #include "tests/payload/guest/virtio.h"
 
+#include <linux/fuse.h>
+#include <linux/virtio_balloon.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
 #include <linux/virtio_vsock.h>
 
 #define SIZE	 128 /* entries of a ring */
@@ -118,6 +121,12 @@ static uint32_t ring_size(uint32_t q)
 	put(VIRTIO_MMIO_QUEUE_SEL, q);
 	max = get(VIRTIO_MMIO_QUEUE_NUM_MAX);
 	return max < SIZE ? max : SIZE;
+}
+
+static bool queue_exists(uint32_t q)
+{
+	put(VIRTIO_MMIO_QUEUE_SEL, q);
+	return get(VIRTIO_MMIO_QUEUE_NUM_MAX) > 0;
 }
 
 static void start(void)
@@ -267,10 +276,87 @@ static void be_honest_vsock(void)
 	guest_check(answer->op == VIRTIO_VSOCK_OP_RESPONSE);
 }
 
+/* Whatever the driver has to say: the device takes it. */
+static void be_honest_balloon(void)
+{
+	for (uint32_t q = 0; q < queues; q++) {
+		set_desc(q, 0, BUFFERS + 0x1000, 0x1000, VRING_DESC_F_WRITE, 0);
+		offer(q, 0);
+		wait_used(q, 1);
+	}
+}
+
+/*
+ * A frame with a number of its own. Without more queues than 3 it comes back; frames of the attack
+ * may come before.
+ */
+static void be_honest_net(void)
+{
+	static uint64_t number = 0xbeef0000;
+	volatile uint64_t *frame =
+		(volatile uint64_t *)(BUFFERS + sizeof(struct virtio_net_hdr_v1));
+	bool comes_back = queues == 3, is_back = false;
+
+	for (uint32_t i = 0; i < 64; i++) {
+		set_desc(0, i, BUFFERS + 0x1000 * (i + 1), 0x1000, VRING_DESC_F_WRITE, 0);
+		offer(0, i);
+	}
+	for (uint64_t at = BUFFERS; at < BUFFERS + 0x1000; at += 8)
+		*(volatile uint64_t *)at = 0;
+	frame[0] = frame[1] = UINT64_MAX; /* to everybody, from a bad address */
+	frame[2] = ++number;
+	set_desc(1, 0, BUFFERS, sizeof(struct virtio_net_hdr_v1) + 60, 0, 0);
+	offer(1, 0);
+	for (uint16_t seen = 0; comes_back && !is_back; seen++) {
+		uint32_t head;
+
+		wait_used(0, (uint16_t)(seen + 1));
+		head = used(0)->ring[seen % ring_size(0)].id;
+		frame = (volatile uint64_t *)(BUFFERS + 0x1000 * (uint64_t)(head + 1) +
+					      sizeof(struct virtio_net_hdr_v1));
+		is_back = frame[2] == number;
+		frame[2] = 0;
+		offer(0, head);
+	}
+	wait_used(1, 1);
+}
+
+/* An answer, which may be that nobody is there any more. */
+static void be_honest_fs(void)
+{
+	volatile struct fuse_in_header *in = (volatile struct fuse_in_header *)BUFFERS;
+	volatile struct fuse_init_in *init = (volatile struct fuse_init_in *)(in + 1);
+	volatile struct fuse_out_header *out =
+		(volatile struct fuse_out_header *)(BUFFERS + 0x1000);
+
+	for (uint64_t at = BUFFERS; at < BUFFERS + 0x2000; at += 8)
+		*(volatile uint64_t *)at = 0;
+	in->len = sizeof(*in) + sizeof(*init);
+	in->opcode = FUSE_INIT;
+	in->unique = 77;
+	init->major = FUSE_KERNEL_VERSION;
+	init->minor = 31;
+	set_desc(1, 0, BUFFERS, in->len, VRING_DESC_F_NEXT, 1);
+	set_desc(1, 1, BUFFERS + 0x1000, sizeof(*out) + sizeof(struct fuse_init_out),
+		 VRING_DESC_F_WRITE, 0);
+	offer(1, 0);
+	wait_used(1, 1);
+	guest_check(out->unique == 77);
+}
+
 static void be_honest(void)
 {
 	start();
 	switch (id) {
+	case VIRTIO_ID_BALLOON:
+		be_honest_balloon();
+		break;
+	case VIRTIO_ID_NET:
+		be_honest_net();
+		break;
+	case VIRTIO_ID_FS:
+		be_honest_fs();
+		break;
 	case VIRTIO_ID_BLOCK:
 		be_honest_blk();
 		break;
@@ -324,6 +410,19 @@ static uint32_t any_length(void)
 	}
 }
 
+static void put_fuse_request(uint64_t at)
+{
+	volatile struct fuse_in_header *in = (volatile struct fuse_in_header *)at;
+	volatile uint64_t *body = (volatile uint64_t *)(in + 1);
+
+	in->len = dice() % 4 ? 40 + (uint32_t)(dice() % 0x100) : any_length();
+	in->opcode = (uint32_t)(dice() % 54);
+	in->unique = dice();
+	in->nodeid = dice() % 4 ? dice() % 3 : dice();
+	for (uint32_t i = 0; i < 8; i++)
+		body[i] = dice() % 2 ? dice() : 0;
+}
+
 /* Something that the device would take for a request, at the address. */
 static void put_message(uint64_t at)
 {
@@ -336,8 +435,13 @@ static void put_message(uint64_t at)
 			words[dice() % 11] = (uint32_t)dice();
 		return;
 	}
+	if (id == VIRTIO_ID_FS) {
+		put_fuse_request(at & ~7ull);
+		return;
+	}
+	/* A request of a disk, a frame's header, a command to a NIC. */
 	words[0] = (uint32_t)(dice() % 16);
-	words[1] = 0;
+	words[1] = id == VIRTIO_ID_NET ? (uint32_t)dice() : 0;
 	words[2] = (uint32_t)(dice() % 128);
 	words[3] = dice() % 8 ? 0 : (uint32_t)dice();
 }
@@ -606,7 +710,8 @@ void main(void)
 {
 	base = LAYOUT_VIRTIO + LAYOUT_VIRTIO_STEP * (uint64_t)mailbox->arg;
 	id = get(VIRTIO_MMIO_DEVICE_ID);
-	queues = id == VIRTIO_ID_VSOCK ? 3 : id == VIRTIO_ID_CONSOLE ? 2 : 1;
+	while (queue_exists(queues))
+		queues++;
 	random_state = mailbox->values[PAYLOAD_SEED] | 1;
 	packed = mailbox->values[PAYLOAD_PACKED];
 	be_honest();
