@@ -99,7 +99,7 @@ coverage: $(BUILD)/gen/filter_programs.h $(BUILD)/tests/payload
 	@tests/coverage
 
 # For bundles: nothing of the host's is in them.
-TEST_TOOLS = $(BUILD)/tests/fsx $(BUILD)/tests/inotify
+TEST_TOOLS = $(BUILD)/tests/fsx $(BUILD)/tests/inotify $(BUILD)/tests/exhaust
 
 $(TEST_TOOLS): $(BUILD)/tests/%: tests/tools/%.c
 	@mkdir -p $(@D)
