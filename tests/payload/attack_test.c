@@ -104,8 +104,8 @@ START_TEST(a_device_survives_random_attacks)
 	target.payload.mailbox->arg = slot;
 	target.payload.mailbox->values[PAYLOAD_SEED] = seed;
 	target.payload.mailbox->values[PAYLOAD_PACKED] = packed;
-	printf("attack on %s, %s: ATTACK_SEED=%llu", target_names[slot], packed ? "packed" : "split",
-	       seed);
+	printf("attack on %s, %s: ATTACK_SEED=%llu", target_names[slot],
+	       packed ? "packed" : "split", seed);
 	fflush(stdout);
 	payload_start(&target.payload);
 	sleep_for((double)number_from("ATTACK_SECONDS", 1));

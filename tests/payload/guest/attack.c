@@ -1,7 +1,7 @@
 /*
  * A driver that attacks. It knows how each device is used (virtio 1.2, section 5) and does all
- * else: the scripted attacks one after the other, or at random until the
- * test says stop. Whatever it did, after a reset the device has to serve it honestly.
+ * else: the scripted attacks one after the other, or at random until the test says stop. Whatever
+ * it did, after a reset the device has to serve it honestly.
  *
  * Addresses that it gives to a device are in the data area or outside of memory: a guest that has
  * its own code overwritten would only fail to attack.
@@ -31,6 +31,7 @@ static uint32_t id, queues;
 static uint64_t random_state;
 static bool packed;
 static uint32_t next_slot[8]; /* of each packed ring, not cut to its size */
+static uint32_t sizes[8];
 
 static uint32_t get(uint32_t reg)
 {
@@ -129,13 +130,21 @@ static bool queue_exists(uint32_t q)
 	return get(VIRTIO_MMIO_QUEUE_NUM_MAX) > 0;
 }
 
+/* virtiofsd does not, and so neither its device. */
+static bool offers_packed(void)
+{
+	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
+	return get(VIRTIO_MMIO_DEVICE_FEATURES) & 1u << (VIRTIO_F_RING_PACKED - 32);
+}
+
 static void start(void)
 {
 	set_features(1u << VIRTIO_RING_F_INDIRECT_DESC, packed ? 5 : 1);
 	clear_rings();
 	for (uint32_t q = 0; q < queues; q++) {
 		next_slot[q] = 0;
-		set_queue(q, ring_size(q), RING(q), RING(q) + AVAIL, RING(q) + USED);
+		sizes[q] = ring_size(q);
+		set_queue(q, sizes[q], RING(q), RING(q) + AVAIL, RING(q) + USED);
 	}
 	put(VIRTIO_MMIO_STATUS, 15);
 }
@@ -180,24 +189,28 @@ static void offer(uint32_t q, uint32_t head)
 	put(VIRTIO_MMIO_QUEUE_NOTIFY, q);
 }
 
+/* Flags that are alike are a used descriptor's; what they are like changes with every lap. */
 static bool is_used(uint32_t q, uint16_t n)
 {
-	uint16_t flags = 1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED;
+	uint16_t both = 1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED;
+	uint32_t size = sizes[q];
 
 	if (packed)
-		return (packed_ring(q)[n].flags & flags) == flags;
+		return (packed_ring(q)[n % size].flags & both) == (n / size % 2 ? 0 : both);
 	return (int16_t)(used(q)->idx - (n + 1)) >= 0;
 }
 
 /* Entry n since the start, where every chain of a packed ring before it had one descriptor. */
 static struct vring_used_elem wait_used(uint32_t q, uint16_t n)
 {
+	uint32_t at = n % sizes[q];
+
 	while (!is_used(q, n))
 		guest_check(!(get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET));
 	barrier();
 	if (packed)
-		return (struct vring_used_elem){packed_ring(q)[n].id, packed_ring(q)[n].len};
-	return (struct vring_used_elem){used(q)->ring[n].id, used(q)->ring[n].len};
+		return (struct vring_used_elem){packed_ring(q)[at].id, packed_ring(q)[at].len};
+	return (struct vring_used_elem){used(q)->ring[at].id, used(q)->ring[at].len};
 }
 
 static void be_honest_blk(void)
@@ -282,7 +295,7 @@ static void be_honest_balloon(void)
 	for (uint32_t q = 0; q < queues; q++) {
 		set_desc(q, 0, BUFFERS + 0x1000, 0x1000, VRING_DESC_F_WRITE, 0);
 		offer(q, 0);
-		wait_used(q, 1);
+		wait_used(q, 0);
 	}
 }
 
@@ -308,17 +321,15 @@ static void be_honest_net(void)
 	set_desc(1, 0, BUFFERS, sizeof(struct virtio_net_hdr_v1) + 60, 0, 0);
 	offer(1, 0);
 	for (uint16_t seen = 0; comes_back && !is_back; seen++) {
-		uint32_t head;
+		uint32_t head = wait_used(0, seen).id;
 
-		wait_used(0, (uint16_t)(seen + 1));
-		head = used(0)->ring[seen % ring_size(0)].id;
 		frame = (volatile uint64_t *)(BUFFERS + 0x1000 * (uint64_t)(head + 1) +
 					      sizeof(struct virtio_net_hdr_v1));
 		is_back = frame[2] == number;
 		frame[2] = 0;
 		offer(0, head);
 	}
-	wait_used(1, 1);
+	wait_used(1, 0);
 }
 
 /* An answer, which may be that nobody is there any more. */
@@ -340,7 +351,7 @@ static void be_honest_fs(void)
 	set_desc(1, 1, BUFFERS + 0x1000, sizeof(*out) + sizeof(struct fuse_init_out),
 		 VRING_DESC_F_WRITE, 0);
 	offer(1, 0);
-	wait_used(1, 1);
+	wait_used(1, 0);
 	guest_check(out->unique == 77);
 }
 
@@ -713,7 +724,7 @@ void main(void)
 	while (queue_exists(queues))
 		queues++;
 	random_state = mailbox->values[PAYLOAD_SEED] | 1;
-	packed = mailbox->values[PAYLOAD_PACKED];
+	packed = mailbox->values[PAYLOAD_PACKED] && offers_packed();
 	be_honest();
 	arrived();
 	if (mailbox->values[PAYLOAD_SCRIPTED]) {
