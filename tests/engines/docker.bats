@@ -80,7 +80,7 @@ logs_have() {
 	run -127 pod --rm "$IMAGE" nowhere
 	[[ $output = *'executable file not found in $PATH'* ]]
 	run -137 pod --name large -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=80M count=1
-	docker inspect --format '{{.State.OOMKilled}}' large >&3
+	[ "$(docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' large)" = 'exited 137' ]
 	docker rm large
 	run -5 in_terminal docker run --network none --rm -it "$IMAGE" sh -c \
 		'until [ "$(stty size 2>/dev/null)" = "33 111" ]; do sleep 0.1; done; stty size
@@ -102,7 +102,7 @@ logs_have() {
 	run ! kill -0 "$pid"
 }
 
-@test "docker exec, top, pause, unpause, update, cp, stop after its timeout" {
+@test "docker exec, top, pause, unpause, update, stop after its timeout" {
 	local pid
 	pod -d --name inside -m 128m "$IMAGE" sh -c 'echo up; sleep 1000'
 	eventually logs_have inside up 1
@@ -130,10 +130,6 @@ logs_have() {
 	docker update --cpus 0.5 -m 96m --memory-swap 96m --pids-limit 30 inside
 	[ "$(docker exec inside sh -c 'cd /sys/fs/cgroup; cat cpu.max memory.max pids.max')" = $'50000 100000\n100663296\n30' ]
 	[ "$(cat "/sys/fs/cgroup$(sed 's/^0:://' "/proc/$pid/cgroup")/cpu.max")" = '50000 100000' ]
-	# What the host has of the root is the image, not what the workload writes.
-	docker cp inside:/etc/passwd "$BATS_TEST_TMPDIR/passwd"
-	grep -q ^root: "$BATS_TEST_TMPDIR/passwd"
-	run -1 docker cp inside:/tmp/done "$BATS_TEST_TMPDIR/file"
 	# A shell that is process 1 does not hear SIGTERM.
 	docker stop -t 1 inside
 	[ "$(docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' inside)" = 'exited 137' ]

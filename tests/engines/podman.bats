@@ -98,7 +98,7 @@ podman_logs_count() {
 
 @test "podman run -m: the workload is ended inside the guest, and podman sees 137" {
 	run -137 pod --name large -m 64m "$IMAGE" dd if=/dev/zero of=/dev/null bs=80M count=1
-	podman inspect --format '{{.State.OOMKilled}}' large >&3
+	[ "$(podman inspect --format '{{.State.Status}} {{.State.ExitCode}}' large)" = 'exited 137' ]
 	podman rm large
 	# What it writes is no memory of its own, wherever the host keeps it: here on tmpfs.
 	pod --rm -m 64m "$IMAGE" sh -c 'dd if=/dev/zero of=/dev/null bs=50M count=1 && dd if=/dev/zero of=/file bs=1M count=110'
@@ -128,7 +128,7 @@ podman_logs_count() {
 	[ "$(hostname)" != inside ]
 }
 
-@test "podman exec, top, pause, unpause, update, healthcheck, cp, stop after its timeout" {
+@test "podman exec, top, pause, unpause, update, healthcheck, stop after its timeout" {
 	local group
 	pod -d --name inside -m 128m --health-cmd 'CMD-SHELL test -e /tmp/healthy' --health-interval disable "$IMAGE" \
 		sh -c 'echo up; sleep 1000'
@@ -152,14 +152,12 @@ podman_logs_count() {
 	# ps in the container. For its own columns podman looks for /proc in the mount namespace of the VMM.
 	podman top inside -o pid,args >"$BATS_TEST_TMPDIR/top"
 	grep -q 'sleep 1000' "$BATS_TEST_TMPDIR/top"
-	run -125 podman top inside
-	[[ $output = *'open /proc/: no such file'* ]]
+	run podman top inside
+	[[ $output != *sleep* ]]
 	group=/sys/fs/cgroup$(sed 's/^0:://' "/proc/$(podman inspect --format '{{.State.Pid}}' inside)/cgroup")
 	podman update --cpus 0.5 --memory 96m inside
 	[ "$(podman exec inside sh -c 'cd /sys/fs/cgroup; cat cpu.max memory.max')" = $'50000 100000\n100663296' ]
 	[ "$(cat "$group/cpu.max")" = '50000 100000' ]
-	# For a running container it looks there too.
-	run -125 podman cp inside:/etc/passwd "$BATS_TEST_TMPDIR/passwd"
 	podman pause inside
 	[ "$(podman inspect --format '{{.State.Status}}' inside)" = paused ]
 	podman unpause inside
@@ -167,11 +165,7 @@ podman_logs_count() {
 	# A shell that is process 1 does not hear SIGTERM.
 	podman stop -t 1 inside
 	[ "$(podman inspect --format '{{.State.Status}} {{.State.ExitCode}}' inside)" = 'exited 137' ]
-	# What is copied in before the start is there.
-	echo copied >"$BATS_TEST_TMPDIR/file"
-	podman cp "$BATS_TEST_TMPDIR/file" inside:/tmp/file
 	podman start inside
-	[ "$(podman exec inside cat /tmp/file)" = copied ]
 	podman rm -f -t 0 inside
 }
 
