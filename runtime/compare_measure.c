@@ -4,6 +4,7 @@
 #include "runtime/file.h"
 #include "runtime/json.h"
 #include "runtime/state.h"
+#include "runtime/store.h"
 
 #include "common/cleanup.h"
 #include "common/proc.h"
@@ -96,13 +97,14 @@ static void measure_processes(struct compare_footprint *footprint, pid_t pid)
 /* A VM's disks are files of bulkhead's that it holds open, perhaps without a name. */
 static bool is_disk(int fd_dir, const char *name)
 {
+	size_t root_len = strlen(store_path());
 	char target[PATH_MAX];
 	ssize_t len = readlinkat(fd_dir, name, target, sizeof(target) - 1);
 
 	if (len <= 0)
 		return false;
 	target[len] = '\0';
-	return !strncmp(target, "/var/lib/bulkhead/", strlen("/var/lib/bulkhead/")) &&
+	return !strncmp(target, store_path(), root_len) && target[root_len] == '/' &&
 	       !strstr(target, "/templates/");
 }
 
