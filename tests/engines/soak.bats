@@ -3,9 +3,9 @@
 
 load helpers
 
-: "${SOAK_ROW:=4}"    # containers one after the other
-: "${SOAK_ONCE:=4}"   # at the same time
-: "${SOAK_KILLS:=6}"  # ends at random moments, for each engine and for the runtime alone
+: "${SOAK_ROW:=3}"   # containers one after the other
+: "${SOAK_ONCE:=3}"  # at the same time
+: "${SOAK_KILLS:=4}" # ends at random moments, for each engine and for the runtime alone
 
 setup_file() {
 	# Not to be touched.
@@ -54,11 +54,9 @@ ours_is() {
 	diff <(echo "$1") <(ours)
 }
 
-# KiB that no process and no file accounts for: what the kernel keeps for what was forgotten, and what tmpfs holds.
+# KiB that no process accounts for: what the kernel keeps for what was forgotten, and what tmpfs holds.
 kernel_kib() {
-	sync
-	echo 3 >/proc/sys/vm/drop_caches
-	awk '/^(Slab|Shmem|PageTables|KernelStack|Percpu):/ {n += $2} END {print n}' /proc/meminfo
+	awk '/^(SUnreclaim|Shmem|PageTables|KernelStack|Percpu):/ {n += $2} END {print n}' /proc/meminfo
 }
 
 # memory_is_kept BEFORE N: N containers later the kernel has not lost 150 KiB for each. (An engine writes a log, and control
@@ -70,7 +68,7 @@ memory_is_kept() {
 	[ $((now - $1)) -lt $((150 * $2 + 8192)) ]
 }
 
-# once NAME COMMAND...: $SOAK_ONCE of it at the same time, each with its number as last argument's %; then as many VMs are there.
+# once COMMAND...: $SOAK_ONCE of it at the same time, each with its number as last argument; then as many VMs are there.
 once() {
 	local i jobs=()
 	for ((i = 0; i < SOAK_ONCE; i++)); do
