@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -426,6 +427,20 @@ START_TEST(scratch_disks_are_small_copies)
 }
 END_TEST
 
+/* What an overlay on tmpfs says needs a mount: podman's tests have one. */
+START_TEST(scratch_disks_that_are_memory)
+{
+	int memory = memfd_create("disk", MFD_CLOEXEC), file = open("/proc/self/stat", O_RDONLY);
+
+	ck_assert_int_eq(ftruncate(memory, 1 << 20), 0);
+	ck_assert_uint_eq(scratch_memory(memory), 1 << 20);
+	ck_assert_uint_eq(scratch_memory(file), 0);
+	ck_assert_uint_eq(scratch_memory(-1), 0);
+	close(memory);
+	close(file);
+}
+END_TEST
+
 Suite *layers_suite(void)
 {
 	Suite *suite = suite_create("layers");
@@ -435,6 +450,7 @@ Suite *layers_suite(void)
 	tcase_add_test(tcase, escapes_in_paths);
 	tcase_add_test(tcase, what_cannot_be_taken_apart);
 	tcase_add_test(tcase, sizes_of_scratch_disks);
+	tcase_add_test(tcase, scratch_disks_that_are_memory);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("trees");
 	tcase_add_checked_fixture(tcase, setup, teardown);
