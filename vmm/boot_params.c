@@ -9,12 +9,15 @@
 #include "common/cleanup.h"
 #include "vmm/layout.h"
 
-/* quiet comes before the early console, which else would first print all that is known by then. */
-/* Else whoever waits for a grace period, the agent's first mounts among them, sleeps for jiffies.
+/*
+ * quiet comes before the early console, which else would first print all that is known by then.
+ * Without rcu_expedited whoever waits for a grace period, the agent's first mounts among them,
+ * sleeps for jiffies. Without noreplace-smp the kernel of a VM with one CPU takes the lock prefix
+ * from 7,000 instructions, one by one.
  */
 #define BASE_CMDLINE                                                            \
 	"quiet console=hvc0 earlyprintk=serial,0x3f8,115200 reboot=k panic=-1 " \
-	"rcupdate.rcu_expedited=1"
+	"rcupdate.rcu_expedited=1 noreplace-smp"
 
 /* Boot protocol, "kernel_info" and below: who loaded us, "undefined", and the version spoken. */
 #define LOADER_UNDEFINED 0xff
