@@ -450,6 +450,7 @@ int net_create(struct net **out, const struct net_options *options, const struct
 	net->dev.ops = &net_ops;
 	net->dev.name = options->name;
 	net->dev.id = VIRTIO_ID_NET;
+	net->dev.absent = true;
 	net->pair_count = options->pairs;
 	net->used_pairs = 1;
 	net->wake_fd = -1;
@@ -548,6 +549,7 @@ int net_attach(struct net *net, const int *fds, unsigned int fd_count, struct er
 	}
 	net->next_count = fd_count;
 	net->next = true;
+	atomic_store(&net->dev.absent, false);
 	pthread_mutex_unlock(&net->dev.lock);
 	net_wake(net);
 	return 0;

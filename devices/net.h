@@ -23,7 +23,7 @@ struct net_options {
 	void (*thread_begins)(void); /* called by the I/O thread before all else; or NULL */
 };
 
-/* The device is created without a link. *out is owned. */
+/* Until the first net_attach the device is absent (devices/virtio.h). *out is owned. */
 int net_create(struct net **out, const struct net_options *options, const struct guest_memory *mem,
 	       struct error *err);
 void net_destroy(struct net *net);

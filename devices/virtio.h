@@ -10,6 +10,7 @@
 #define DEVICES_VIRTIO_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +23,7 @@
 
 /* Device ids: virtio 1.2, section 5. */
 enum virtio_id {
+	VIRTIO_ID_NONE = 0, /* a placeholder: 4.2.3.1 */
 	VIRTIO_ID_NET = 1,
 	VIRTIO_ID_BLOCK = 2,
 	VIRTIO_ID_CONSOLE = 3,
@@ -85,6 +87,11 @@ struct virtio_device {
 	pthread_mutex_t lock;
 	bool active; /* from activate until reset */
 	bool broken; /* from virtio_device_broken until reset */
+	/*
+	 * Nothing is plugged in here yet: the transport shows a placeholder (4.2.3.1), which no
+	 * driver looks at. The agent has the driver look again.
+	 */
+	atomic_bool absent;
 
 	/*
 	 * Another process serves the queues (vhost-user): it gets the eventfds below, and the

@@ -179,7 +179,7 @@ static uint32_t register_read(struct virtio_mmio *mmio, uint32_t offset)
 	case VIRTIO_MMIO_VERSION:
 		return MMIO_VERSION;
 	case VIRTIO_MMIO_DEVICE_ID:
-		return dev->id;
+		return atomic_load(&dev->absent) ? VIRTIO_ID_NONE : dev->id;
 	case VIRTIO_MMIO_VENDOR_ID:
 		return MMIO_VENDOR_ID;
 	case VIRTIO_MMIO_DEVICE_FEATURES:

@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "guest-agent/netlink.h"
 #include "guest-agent/path.h"
+#include "guest-agent/plug.h"
 #include "guest-agent/spec.h"
 
 #define NICS_MAX 8
@@ -545,7 +546,7 @@ int network_apply(const json_t *body, struct error *err)
 
 	if (fd < 0)
 		return error_set(err, -fd, "rtnetlink");
-	if ((ret = find_nics(&network, err)) < 0 ||
+	if ((ret = plug_devices(err)) < 0 || (ret = find_nics(&network, err)) < 0 ||
 	    (ret = set_interfaces(&network, body, err)) < 0 ||
 	    (ret = each(&network, body, "routes", add_near_route, err)) < 0 ||
 	    (ret = each(&network, body, "routes", add_far_route, err)) < 0 ||

@@ -191,6 +191,16 @@ START_TEST(the_link_comes_and_goes_with_the_back_end)
 }
 END_TEST
 
+START_TEST(it_is_a_placeholder_until_there_is_a_back_end)
+{
+	ck_assert_uint_eq(driver_read(&driver, VIRTIO_MMIO_DEVICE_ID), VIRTIO_ID_NONE);
+	attach(1, SOCK_SEQPACKET);
+	ck_assert_uint_eq(driver_read(&driver, VIRTIO_MMIO_DEVICE_ID), VIRTIO_ID_NET);
+	ck_assert_int_eq(net_attach(net, NULL, 0, NULL), 0);
+	ck_assert_uint_eq(driver_read(&driver, VIRTIO_MMIO_DEVICE_ID), VIRTIO_ID_NET);
+}
+END_TEST
+
 START_TEST(a_back_end_may_come_before_the_driver)
 {
 	uint64_t gpas[4];
@@ -507,6 +517,7 @@ Suite *net_suite(void)
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, the_link_comes_and_goes_with_the_back_end);
+	tcase_add_test(tcase, it_is_a_placeholder_until_there_is_a_back_end);
 	tcase_add_test(tcase, a_back_end_may_come_before_the_driver);
 	tcase_add_test(tcase, packets_go_out_as_they_are);
 	tcase_add_test(tcase, what_is_no_packet_is_dropped_and_so_is_all_without_a_link);
