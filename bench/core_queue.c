@@ -37,6 +37,7 @@ static const struct ring_case cases[] = {CASES_OF(false), CASES_OF(true)};
 #define CASES (sizeof(cases) / sizeof(cases[0]))
 
 static const char *no_dpdk;
+static int only = -1; /* CORE_QUEUE=N: this case alone, and ours alone: for bench/instructions */
 
 /* --- the driver --- */
 
@@ -166,7 +167,8 @@ static void take_packet(struct virtqueue *vq, struct virtqueue_chain *chain, boo
 	virtqueue_put(vq, chain->head, len);
 }
 
-static double serve(struct virtqueue *vq, const struct ring_case *what)
+/* By itself, so that callgrind can tell what it is for: see bench/instructions. */
+__attribute__((noinline)) static double serve(struct virtqueue *vq, const struct ring_case *what)
 {
 	static struct virtqueue_chain chain;
 	uint64_t start = core_now();
@@ -249,6 +251,8 @@ static void queue_round(void)
 		snprintf(kind, sizeof(kind), "%s, %s, %s guest, x%u",
 			 what->packed ? "packed" : "split", what->indirect ? "indirect" : "direct",
 			 what->to_guest ? "to" : "from", what->batch);
+		if (only >= 0 && i != (unsigned int)only)
+			continue;
 		snprintf(unit, sizeof(unit), "ns/req%u", i);
 		snprintf(name, sizeof(name), "%s: DPDK vhost", kind);
 		if (!no_dpdk)
@@ -261,7 +265,11 @@ static void queue_round(void)
 
 static void queue_prepare(void)
 {
-	no_dpdk = dpdk_prepare();
+	const char *text = getenv("CORE_QUEUE");
+
+	if (text)
+		only = atoi(text);
+	no_dpdk = text ? "they are not wanted" : dpdk_prepare();
 	if (no_dpdk)
 		fprintf(stderr, "core: no rows of DPDK's: %s\n", no_dpdk);
 }

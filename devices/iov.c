@@ -1,8 +1,5 @@
 #include "devices/iov.h"
 
-#include <stdint.h>
-#include <string.h>
-
 size_t iov_len(const struct iovec *iov, unsigned int count)
 {
 	size_t len = 0;
@@ -67,13 +64,14 @@ static size_t copy(const struct iovec *iov, unsigned int count, size_t offset, u
 	return done;
 }
 
-size_t iov_read(const struct iovec *iov, unsigned int count, size_t offset, void *buf, size_t len)
+size_t iov_read_parts(const struct iovec *iov, unsigned int count, size_t offset, void *buf,
+		      size_t len)
 {
 	return copy(iov, count, offset, buf, len, FROM_IOV);
 }
 
-size_t iov_write(const struct iovec *iov, unsigned int count, size_t offset, const void *buf,
-		 size_t len)
+size_t iov_write_parts(const struct iovec *iov, unsigned int count, size_t offset, const void *buf,
+		       size_t len)
 {
 	return copy(iov, count, offset, (uint8_t *)(uintptr_t)buf, len, TO_IOV);
 }

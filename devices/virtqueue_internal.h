@@ -22,11 +22,28 @@ static inline void ring_store16(void *at, uint16_t value)
 	__atomic_store_n((uint16_t *)at, value, __ATOMIC_RELAXED);
 }
 
-/* One copy is what is checked and used, whatever the guest makes of the original. */
-static inline void ring_copy(void *copy, const void *original, size_t len)
+/*
+ * A descriptor, each field read once: this copy is what is checked and used, whatever the guest
+ * makes of the original. Of a packed one the last two fields have other names.
+ */
+static inline struct vring_desc desc_load(const struct vring_desc *desc)
 {
-	memcpy(copy, original, len);
-	__asm__ volatile("" ::: "memory");
+	return (struct vring_desc){
+		.addr = __atomic_load_n(&desc->addr, __ATOMIC_RELAXED),
+		.len = __atomic_load_n(&desc->len, __ATOMIC_RELAXED),
+		.flags = __atomic_load_n(&desc->flags, __ATOMIC_RELAXED),
+		.next = __atomic_load_n(&desc->next, __ATOMIC_RELAXED),
+	};
+}
+
+static inline struct vring_packed_desc packed_desc_load(const struct vring_packed_desc *desc)
+{
+	return (struct vring_packed_desc){
+		.addr = __atomic_load_n(&desc->addr, __ATOMIC_RELAXED),
+		.len = __atomic_load_n(&desc->len, __ATOMIC_RELAXED),
+		.id = __atomic_load_n(&desc->id, __ATOMIC_RELAXED),
+		.flags = __atomic_load_n(&desc->flags, __ATOMIC_RELAXED),
+	};
 }
 
 /* The host address of what the guest describes, len not 0; NULL when it is not all in memory. */
@@ -45,40 +62,50 @@ static inline void *virtqueue_range(struct virtqueue *vq, uint64_t gpa, uint64_t
 	return region->bytes + (gpa - region->gpa);
 }
 
-static inline void chain_begin(struct virtqueue_chain *chain)
+/* What a chain has so far: kept in registers while it is walked. */
+struct chain_parts {
+	unsigned int readable, writable;
+	uint64_t readable_len, writable_len;
+};
+
+static inline void chain_end(struct virtqueue_chain *chain, const struct chain_parts *parts)
 {
-	chain->readable = chain->writable = 0;
-	chain->readable_len = chain->writable_len = 0;
+	chain->readable = parts->readable;
+	chain->writable = parts->writable;
+	chain->readable_len = parts->readable_len;
+	chain->writable_len = parts->writable_len;
 }
 
 /* Adds a buffer to the chain; flags are a descriptor's. Returns 0 or -EPROTO. */
-static inline int chain_add(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t gpa,
-			    uint32_t len, unsigned int flags)
+static inline int chain_add(struct virtqueue *vq, struct virtqueue_chain *chain,
+			    struct chain_parts *parts, uint64_t gpa, uint32_t len,
+			    unsigned int flags)
 {
-	unsigned int count = chain->readable + chain->writable;
+	unsigned int count = parts->readable + parts->writable;
+	bool writable = flags & VRING_DESC_F_WRITE;
 	void *bytes;
 
 	/* 2.7.4.2, 2.8.4: the device-readable part comes first. */
-	if (chain->writable && !(flags & VRING_DESC_F_WRITE))
+	if (parts->writable && !writable)
 		return -EPROTO;
 	if (!len)
 		return 0;
 	if (count == VIRTQUEUE_SEGMENTS_MAX)
 		return -EPROTO;
 	/* 2.7.5: a chain is not longer than 2^32 bytes. Used lengths have 32 bits too. */
-	if (chain->readable_len + chain->writable_len + len > UINT32_MAX)
+	if (parts->readable_len + parts->writable_len + len > UINT32_MAX)
 		return -EPROTO;
 	bytes = virtqueue_range(vq, gpa, len);
 	if (!bytes)
 		return -EPROTO;
 	chain->iov[count].iov_base = bytes;
 	chain->iov[count].iov_len = len;
-	if (flags & VRING_DESC_F_WRITE) {
-		chain->writable++;
-		chain->writable_len += len;
+	if (writable) {
+		parts->writable++;
+		parts->writable_len += len;
 	} else {
-		chain->readable++;
-		chain->readable_len += len;
+		parts->readable++;
+		parts->readable_len += len;
 	}
 	return 0;
 }

@@ -118,6 +118,7 @@ static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain, uin
 			uint32_t len)
 {
 	const struct vring_packed_desc *table;
+	struct chain_parts parts = {0};
 	uint32_t count;
 
 	table = indirect_table(vq, gpa, len, &count);
@@ -125,14 +126,13 @@ static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain, uin
 	if (!table || count > VIRTQUEUE_SEGMENTS_MAX)
 		return -EPROTO;
 	for (uint32_t i = 0; i < count; i++) {
-		struct vring_packed_desc desc;
-		int ret;
+		struct vring_packed_desc desc = packed_desc_load(&table[i]);
+		int ret = chain_add(vq, chain, &parts, desc.addr, desc.len, desc.flags);
 
-		ring_copy(&desc, &table[i], sizeof(desc));
-		ret = chain_add(vq, chain, desc.addr, desc.len, desc.flags);
 		if (ret < 0)
 			return ret;
 	}
+	chain_end(chain, &parts);
 	return 1;
 }
 
@@ -141,12 +141,12 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint1
 {
 	const struct vring_packed_desc *ring = vq->desc;
 	uint16_t at = position(vq->state.next_avail);
+	struct chain_parts parts = {0};
 
 	for (uint16_t slots = 1; slots <= vq->state.size; slots++) {
-		struct vring_packed_desc desc;
+		struct vring_packed_desc desc = packed_desc_load(&ring[at]);
 		int ret;
 
-		ring_copy(&desc, &ring[at], sizeof(desc));
 		if (slots > 1)
 			flags = desc.flags;
 		/* 2.8.5: the id is that of the last descriptor. */
@@ -156,11 +156,13 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint1
 				return -EPROTO;
 			return add_indirect(vq, chain, desc.addr, desc.len);
 		}
-		ret = chain_add(vq, chain, desc.addr, desc.len, flags);
+		ret = chain_add(vq, chain, &parts, desc.addr, desc.len, flags);
 		if (ret < 0)
 			return ret;
-		if (!(flags & VRING_DESC_F_NEXT))
+		if (!(flags & VRING_DESC_F_NEXT)) {
+			chain_end(chain, &parts);
 			return 1;
+		}
 		at = at + 1 < vq->state.size ? (uint16_t)(at + 1) : 0;
 	}
 	/* All of the ring and no end. */
@@ -175,7 +177,6 @@ int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	if (!look(vq, &flags))
 		return 0;
 	want_none(vq);
-	chain_begin(chain);
 	ret = chain_walk(vq, chain, flags);
 	if (ret > 0) {
 		const struct vring_packed_desc *ring = vq->desc;

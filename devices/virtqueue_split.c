@@ -137,6 +137,7 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint3
 	struct table table = {.descs = vq->desc, .count = vq->state.size};
 	/* Enough for every honest chain; a chain that is a loop ends here too. */
 	unsigned int steps = 2 * VIRTQUEUE_SEGMENTS_MAX;
+	struct chain_parts parts = {0};
 
 	while (steps--) {
 		struct vring_desc desc;
@@ -144,7 +145,7 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint3
 
 		if (index >= table.count)
 			return -EPROTO;
-		ring_copy(&desc, &table.descs[index], sizeof(desc));
+		desc = desc_load(&table.descs[index]);
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
 			ret = enter_indirect(vq, &table, &desc);
 			if (ret < 0)
@@ -152,11 +153,13 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint3
 			index = 0;
 			continue;
 		}
-		ret = chain_add(vq, chain, desc.addr, desc.len, desc.flags);
+		ret = chain_add(vq, chain, &parts, desc.addr, desc.len, desc.flags);
 		if (ret < 0)
 			return ret;
-		if (!(desc.flags & VRING_DESC_F_NEXT))
+		if (!(desc.flags & VRING_DESC_F_NEXT)) {
+			chain_end(chain, &parts);
 			return 1;
+		}
 		index = desc.next;
 	}
 	return -EPROTO;
@@ -164,7 +167,6 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint3
 
 int virtqueue_chain_at(struct virtqueue *vq, uint16_t head, struct virtqueue_chain *chain)
 {
-	chain_begin(chain);
 	chain->head = (struct virtqueue_head){.id = head};
 	return chain_walk(vq, chain, head);
 }

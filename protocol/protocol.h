@@ -83,6 +83,10 @@ enum proto_type {
 	PROTO_EVENTS,  /* no body, answered by the VMM: from now on OOM events come here */
 	PROTO_REQUEST_LAST = PROTO_EVENTS,
 
+	/* More requests. */
+	PROTO_COUNTERS =
+		64, /* no body, answered by the VMM: OK carries what counters.h describes */
+
 	/* Replies. */
 	PROTO_OK = 32,
 	PROTO_ERROR, /* struct proto_error, then text without a terminator */

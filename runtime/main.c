@@ -21,17 +21,17 @@ static const struct {
 	const char *name;
 	command_fn *run;
 } commands[] = {
-	{"cache", cmd_cache},	  {"check", cmd_check},
-	{"compare", cmd_compare}, {"create", cmd_create},
-	{"delete", cmd_delete},	  {"events", cmd_events},
-	{"exec", cmd_exec},	  {"features", cmd_features},
-	{"image", cmd_image},	  {"kill", cmd_kill},
-	{"launch", cmd_launch},	  {"list", cmd_list},
-	{"pause", cmd_pause},	  {"ps", cmd_ps},
-	{"resume", cmd_resume},	  {"run", cmd_run},
-	{"spec", cmd_spec},	  {"start", cmd_start},
-	{"state", cmd_state},	  {"template", cmd_template},
-	{"update", cmd_update},
+	{"cache", cmd_cache},	    {"check", cmd_check},
+	{"compare", cmd_compare},   {"create", cmd_create},
+	{"delete", cmd_delete},	    {"events", cmd_events},
+	{"exec", cmd_exec},	    {"features", cmd_features},
+	{"image", cmd_image},	    {"kill", cmd_kill},
+	{"launch", cmd_launch},	    {"list", cmd_list},
+	{"pause", cmd_pause},	    {"ps", cmd_ps},
+	{"resume", cmd_resume},	    {"run", cmd_run},
+	{"spec", cmd_spec},	    {"start", cmd_start},
+	{"state", cmd_state},	    {"stats", cmd_stats},
+	{"template", cmd_template}, {"update", cmd_update},
 };
 
 enum {
@@ -74,6 +74,7 @@ static const struct command_line command_line = {
 		"  resume ID         let them go on\n"
 		"  update ID         change the limits of a container\n"
 		"  events ID         print statistics and events of a container\n"
+		"  stats ID          print what the VMM counts: exits, requests, interrupts\n"
 		"  state ID          print the state as JSON\n"
 		"  kill ID [SIGNAL]  send a signal to the workload\n"
 		"  delete ID         remove a stopped container\n"

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #define BUS_RANGES_MAX 32
+#define BUS_PAGES      512 /* of 4 KiB; pages that far apart share an entry */
 
 /* offset is from the range's start; len is 1, 2, 4 or 8. Called from any vCPU thread. */
 typedef uint64_t bus_read_fn(void *ctx, uint64_t offset, unsigned int len);
@@ -19,6 +20,8 @@ struct bus {
 		void *ctx;
 	} ranges[BUS_RANGES_MAX];
 	unsigned int count;
+	/* By page: the only range there, found at once; or that there is none, or several. */
+	uint8_t pages[BUS_PAGES];
 };
 
 /* Before the first vCPU runs: look-ups take no lock. Returns 0, -ENOSPC, or -EEXIST (overlap). */

@@ -100,6 +100,20 @@ static void request_status(struct control *control, const struct agent_request *
 	control_answer(request->client, request->client_id, PROTO_OK, &status, sizeof(status));
 }
 
+static void request_counters(struct control *control, const struct agent_request *request)
+{
+	static struct proto_counters counters;
+	static uint8_t body[sizeof(counters)];
+	int ret = control->config.events->counters(control->config.ctx, &counters);
+
+	if (ret < 0)
+		control_answer_error(request->client, request->client_id, -ret,
+				     "there is no machine that counts anything");
+	else
+		control_answer(request->client, request->client_id, PROTO_OK, body,
+			       proto_encode_counters(&counters, body));
+}
+
 static void request_attach(struct control *control, const struct agent_request *request,
 			   const struct proto_frame *frame)
 {
@@ -253,6 +267,9 @@ static void client_frame(struct peer *peer, const struct proto_frame *frame)
 		return;
 	case PROTO_HOLDERS:
 		control_holders_request(control, &request);
+		return;
+	case PROTO_COUNTERS:
+		request_counters(control, &request);
 		return;
 	case PROTO_EVENTS:
 		request_events(&request);

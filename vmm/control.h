@@ -5,6 +5,7 @@
 #ifndef VMM_CONTROL_H
 #define VMM_CONTROL_H
 
+#include "protocol/counters.h"
 #include "vmm/agent.h"
 #include "vmm/stdio.h"
 
@@ -29,6 +30,8 @@ struct control_events {
 	/* ATTACH, with the frame's descriptors to take. Returns 0, or a negative errno and why. */
 	int (*attach)(void *ctx, const struct proto_attach *what, const void *parameters,
 		      size_t len, const struct proto_frame *frame, struct error *err);
+	/* COUNTERS: fills them in. Returns 0 or a negative errno. */
+	int (*counters)(void *ctx, struct proto_counters *counters);
 	/* Fills in the moments that the machine knows. */
 	void (*marks)(void *ctx, struct proto_status *status);
 };

@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "vmm/boot_params.h"
+#include "vmm/counters.h"
 #include "vmm/cpuid.h"
 #include "vmm/device_set.h"
 #include "vmm/fdt.h"
@@ -269,7 +270,7 @@ static void take_down(struct machine *machine)
 	vmgenid_destroy(&machine->vmgenid);
 	close_fd(&machine->kvm.vm_fd);
 	vm_memory_destroy(&machine->memory);
-	machine->mmio.count = machine->ports.count = 0;
+	machine->mmio = machine->ports = (struct bus){0};
 	loop_del(machine->config.loop, &machine->end_watch);
 	close_fd(&machine->end_fd);
 }
@@ -414,6 +415,12 @@ int machine_attach(struct machine *machine, const struct proto_attach *what, con
 		   size_t len, const struct proto_frame *frame, struct error *err)
 {
 	return device_set_attach(&machine->devices, what, parameters, len, frame, err);
+}
+
+void machine_counters(const struct machine *machine, struct proto_counters *counters)
+{
+	counters_collect(machine->vcpus, machine->vcpu_count, machine->devices.slots,
+			 machine->devices.slot_count, counters);
 }
 
 void machine_marks(const struct machine *machine, struct machine_marks *marks)

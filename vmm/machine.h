@@ -9,7 +9,7 @@
 #include "common/loop.h"
 #include "common/records.h"
 #include "devices/vsock.h"
-#include "protocol/protocol.h"
+#include "protocol/counters.h"
 #include "vmm/console_ring.h"
 #include "vmm/options.h"
 #include "vmm/vcpu.h"
@@ -66,6 +66,9 @@ int machine_save(struct machine *machine, int state_fd, int memory_fd, struct er
 
 /* Stopped: whether every vCPU waits for an interrupt. */
 bool machine_is_idle(const struct machine *machine);
+
+/* While it is built. */
+void machine_counters(const struct machine *machine, struct proto_counters *counters);
 
 void machine_marks(const struct machine *machine, struct machine_marks *marks);
 struct console_ring *machine_console(struct machine *machine);

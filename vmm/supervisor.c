@@ -171,6 +171,16 @@ static int attach(void *ctx, const struct proto_attach *what, const void *parame
 	return machine_attach(sup->machine, what, parameters, len, frame, err);
 }
 
+static int fill_counters(void *ctx, struct proto_counters *counters)
+{
+	struct supervisor *sup = ctx;
+
+	if (!sup->machine)
+		return -ENOTCONN;
+	machine_counters(sup->machine, counters);
+	return 0;
+}
+
 static const struct control_events control_events = {
 	.agent_ready = agent_ready,
 	.workload_ended = workload_ended,
@@ -178,6 +188,7 @@ static const struct control_events control_events = {
 	.agent_lost = agent_lost,
 	.shutdown = shutdown_without_agent,
 	.attach = attach,
+	.counters = fill_counters,
 	.marks = fill_marks,
 };
 

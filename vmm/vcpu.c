@@ -106,6 +106,12 @@ static void end_with(struct vcpu *vcpu, enum machine_end why, const char *what, 
 	vcpu->machine->end(vcpu->machine->ctx, why, detail);
 }
 
+/* One writer: no lock, and no atomic addition. */
+static void count(struct vcpu *vcpu, enum proto_exit kind)
+{
+	__atomic_store_n(&vcpu->exits[kind], vcpu->exits[kind] + 1, __ATOMIC_RELAXED);
+}
+
 /* Returns whether to go on. */
 static bool handle_exit(struct vcpu *vcpu)
 {
@@ -113,13 +119,16 @@ static bool handle_exit(struct vcpu *vcpu)
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
+		count(vcpu, PROTO_EXIT_PORT);
 		handle_io(vcpu);
 		return true;
 	case KVM_EXIT_MMIO:
+		count(vcpu, PROTO_EXIT_MMIO);
 		handle_mmio(vcpu);
 		return true;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		count(vcpu, PROTO_EXIT_OTHER);
 		return true;
 	case KVM_EXIT_SHUTDOWN:
 		end_with(vcpu, MACHINE_TRIPLE_FAULT, "triple fault", 0);
@@ -161,8 +170,10 @@ void vcpu_run(struct vcpu *vcpu)
 	while (!atomic_load(&vcpu->machine->stopping)) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
 			/* EAGAIN: a vCPU that waits for its start-up interrupt. */
-			if (errno == EINTR || errno == EAGAIN)
+			if (errno == EINTR || errno == EAGAIN) {
+				count(vcpu, PROTO_EXIT_SIGNAL);
 				continue;
+			}
 			end_with(vcpu, MACHINE_KVM_ERROR, strerror(errno), (uint64_t)errno);
 			return;
 		}

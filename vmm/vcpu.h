@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "common/error.h"
+#include "protocol/counters.h"
 #include "vmm/bus.h"
 #include "vmm/kvm.h"
 
@@ -44,6 +45,7 @@ struct vcpu {
 	pthread_t thread;
 	_Atomic pid_t tid; /* of the thread, 0 before it runs */
 	bool started;
+	uint64_t exits[PROTO_EXITS]; /* by kind; written by its thread, read by any (relaxed) */
 };
 
 /* Once per process, before any vCPU starts: the signal that kicks vCPUs is prepared. */

@@ -56,6 +56,13 @@ static int attach(void *ctx, const struct proto_attach *what, const void *parame
 	return 0;
 }
 
+static int counters(void *ctx, struct proto_counters *out)
+{
+	(void)ctx;
+	out->vcpu_count = out->queue_count = 1;
+	return 0;
+}
+
 static void marks(void *ctx, struct proto_status *status)
 {
 	(void)ctx;
@@ -69,6 +76,7 @@ static const struct control_events events = {
 	.agent_lost = lost,
 	.shutdown = nothing,
 	.attach = attach,
+	.counters = counters,
 	.marks = marks,
 };
 
@@ -109,6 +117,8 @@ static void say_frame(struct world *world, int end, struct input *input)
 	       : end == AGENT ? (enum proto_type)agent_types[choice % sizeof(agent_types)]
 			      : (enum proto_type)(PROTO_CREATE +
 						  choice % (PROTO_REQUEST_LAST - PROTO_CREATE + 1));
+	if (end != AGENT && choice == 0x7f)
+		type = PROTO_COUNTERS;
 	len = input_take(input, body, len);
 	frame_len = proto_frame_make(&frame, type, id, body, len);
 	if (frame_len > 0)

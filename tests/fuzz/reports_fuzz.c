@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "protocol/ps.h"
+#include "protocol/counters.h"
 #include "protocol/stats.h"
 #include "tests/fuzz/input.h"
 #include "tests/unit/driver.h"
@@ -47,14 +48,28 @@ static void read_stats(const struct proto_frame *frame)
 	driver_check(proto_encode_stats(&stats, again) == frame->body_len);
 }
 
+static void read_counters(const struct proto_frame *frame)
+{
+	static struct proto_counters counters;
+	static uint8_t again[sizeof(counters)];
+
+	if (proto_decode_counters(frame, &counters) < 0)
+		return;
+	for (uint32_t i = 0; i < counters.queue_count; i++)
+		driver_check(strnlen(counters.queues[i].device, 16) < 16);
+	driver_check(proto_encode_counters(&counters, again) == frame->body_len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
-	bool stats = input_u8(&input) & 1;
+	uint8_t kind = input_u8(&input);
 	struct proto_frame frame = {
 		.type = PROTO_OK, .id = 1, .body = input.at, .body_len = input.left};
 
-	if (stats)
+	if (kind & 2)
+		read_counters(&frame);
+	else if (kind & 1)
 		read_stats(&frame);
 	else
 		read_processes(&frame);

@@ -17,7 +17,7 @@ inside() {
 
 @test "ps, pause, resume, kill --all, state and list of a paused container" {
 	local pid before
-	for command in ps pause resume update events; do
+	for command in ps pause resume update events stats; do
 		refuses 'container does not exist' $command "$ID"
 	done
 	command_is /bin/sh -c 'sleep 1001 & i=0; trap "exit 5" TERM; echo up
@@ -63,6 +63,17 @@ inside() {
 	# No CPU time was used by it in between.
 	jq -se '.[1].data.cpu.usage.total - .[0].data.cpu.usage.total < 1000000' "$WORK/stats.1" "$WORK/stats.2"
 
+	# The VMM's own counters: what the guest has done to its disk and its streams, by packed rings.
+	plain stats "$ID" >"$WORK/table"
+	grep -qE '^QUEUE +RING +REQUESTS ' "$WORK/table"
+	grep -qE '^disk0\.0 +packed +[1-9]' "$WORK/table"
+	plain stats --format json "$ID" | jq -e --arg id "$ID" '.id == $id and .vcpus[0].exits.mmio > 0 and
+		([.queues[] | select(.device == "vsock" and .queue == 1)][0] |
+			.requests > 0 and .errors == 0 and .requests <= ([.batches[]] | add) * 256 and .kicks > 0)'
+	plain stats --format prometheus "$ID" |
+		grep -qE "^bulkhead_queue_requests_total\{id=\"$ID\",device=\"disk0\",queue=\"0\"\} [1-9]"
+	refuses 'not table, json or prometheus' stats --format xml "$ID"
+
 	# A signal to a paused container waits; SIGKILL does not.
 	plain pause "$ID"
 	plain kill "$ID" TERM
@@ -70,7 +81,7 @@ inside() {
 	plain kill --all "$ID" KILL
 	eventually has_status "$ID" stopped
 	plain kill --all "$ID" KILL
-	for command in pause resume ps update; do
+	for command in pause resume ps update stats; do
 		refuses 'not ' $command "$ID"
 	done
 	plain delete "$ID"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "protocol/ps.h"
+#include "protocol/counters.h"
 #include "protocol/stats.h"
 #include "tests/unit/suites.h"
 
@@ -173,6 +174,36 @@ START_TEST(statistics_come_out_as_they_went_in)
 }
 END_TEST
 
+START_TEST(counters_come_out_as_they_went_in)
+{
+	static struct proto_counters in, out;
+	static uint8_t bytes[sizeof(in) + 1];
+	struct proto_frame frame;
+	size_t len;
+
+	in.vcpu_count = in.queue_count = 2;
+	in.vcpus[1].exits[PROTO_EXIT_MMIO] = 1ull << 40;
+	strcpy(in.queues[1].device, "disk0\x1b");
+	in.queues[1].requests = 7;
+	in.queues[1].batches[PROTO_BATCHES - 1] = UINT64_MAX;
+	len = proto_encode_counters(&in, bytes);
+	frame = frame_of(bytes, len);
+	ck_assert_int_eq(proto_decode_counters(&frame, &out), 0);
+	ck_assert_uint_eq(out.vcpu_count, 2);
+	ck_assert_uint_eq(out.vcpus[1].exits[PROTO_EXIT_MMIO], 1ull << 40);
+	ck_assert_str_eq(out.queues[1].device, "disk0?");
+	ck_assert_uint_eq(out.queues[1].requests, 7);
+	ck_assert_uint_eq(out.queues[1].batches[PROTO_BATCHES - 1], UINT64_MAX);
+	for (size_t cut = 0; cut <= len + 1; cut++) {
+		frame.body_len = cut;
+		ck_assert_int_eq(proto_decode_counters(&frame, &out), cut == len ? 0 : -EPROTO);
+	}
+	frame.body_len = len;
+	memset(bytes, 0xff, 4);
+	ck_assert_int_eq(proto_decode_counters(&frame, &out), -EPROTO);
+}
+END_TEST
+
 Suite *reports_suite(void)
 {
 	Suite *suite = suite_create("reports");
@@ -183,6 +214,7 @@ Suite *reports_suite(void)
 	tcase_add_test(tcase, damaged_lists_are_refused);
 	tcase_add_test(tcase, a_list_that_does_not_fit_says_so);
 	tcase_add_test(tcase, statistics_come_out_as_they_went_in);
+	tcase_add_test(tcase, counters_come_out_as_they_went_in);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
