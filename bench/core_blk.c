@@ -68,7 +68,7 @@ static double ping_pong(void)
 	return (double)start / REQUESTS;
 }
 
-static double requests(void)
+static double requests(double *kicks)
 {
 	struct blk_options options = {.fd = -1, .serial = "bench", .name = "disk0"};
 	struct error err = {0};
@@ -93,6 +93,7 @@ static double requests(void)
 	start = core_now() - start;
 	if (payload.mailbox->failed_line || payload.mailbox->values[0])
 		core_fail("the guest has not done its work");
+	*kicks = (double)blk_device(blk)->queues[0].stats.kicks / REQUESTS;
 	slot_destroy(&slot);
 	blk_destroy(blk);
 	payload_destroy(&payload);
@@ -101,9 +102,12 @@ static double requests(void)
 
 static void blk_round(void)
 {
+	double kicks;
+
 	core_sample("blk, depth 1: eventfd ping-pong and an exit", "ns/request",
 		    ping_pong() + core_port_exit());
-	core_sample("blk, depth 1: bulkhead", "ns/request", requests());
+	core_sample("blk, depth 1: bulkhead", "ns/request", requests(&kicks));
+	core_sample("blk, depth 1: notifications", "/request", kicks);
 }
 
 const struct core_area core_blk = {.name = "blk", .round = blk_round};

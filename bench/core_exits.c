@@ -2,7 +2,9 @@
  * What an exit to user space costs: the guest's instruction, KVM, and back into the guest. The
  * floor is KVM_RUN with nothing around it, on the same machine with the same guest.
  */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "bench/core.h"
@@ -54,8 +56,8 @@ static void run_bare(struct payload *payload)
 	struct kvm_run *run = payload->vcpu.run;
 
 	do
-		if (ioctl(payload->vcpu.fd, KVM_RUN, 0) < 0)
-			core_fail("KVM_RUN failed");
+		if (ioctl(payload->vcpu.fd, KVM_RUN, 0) < 0 && errno != EINTR)
+			core_fail("KVM_RUN: %s", strerror(errno));
 	while (!is_the_last(run));
 }
 

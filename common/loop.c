@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 static void stop_requested(struct loop_watch *watch, uint32_t events)
@@ -99,15 +100,78 @@ int loop_step(struct loop *loop, int timeout_ms)
 	return 0;
 }
 
+/*
+ * Some wake-ups' worth: what comes later is cheaper waited for. Work that came by a wake-up has the
+ * notification, the wake-up and the work itself in its time: so it is tried for what seems later.
+ */
+#define POLL_MAX_NS  50000u
+#define POLL_MIN_NS  4000u
+#define POLL_TRY_NS  (4 * POLL_MAX_NS)
+#define POLL_A_TURN  16 /* pieces of work, then whatever else there is has its turn */
+#define LOOKS_A_TIME 8	/* between two looks at the clock */
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static bool look_a_while(struct loop_poll *poll)
+{
+	for (unsigned int i = 0; i < LOOKS_A_TIME; i++) {
+		if (poll->look(poll))
+			return true;
+		__builtin_ia32_pause();
+	}
+	return false;
+}
+
+/* Returns whether the loop has something to do, so that it must not wait. */
+static bool poll_for_work(struct loop_poll *poll)
+{
+	uint64_t end = now_ns() + poll->ns;
+	unsigned int found = 0;
+
+	while (poll->ns && found < POLL_A_TURN) {
+		if (look_a_while(poll)) {
+			found++;
+			end = now_ns() + poll->ns;
+		} else if (now_ns() >= end) {
+			break;
+		}
+	}
+	if (!found)
+		poll->ns = poll->ns > POLL_MIN_NS ? poll->ns / 2 : 0;
+	return found == POLL_A_TURN || poll->rest(poll);
+}
+
+static int wait_and_adapt(struct loop *loop, struct loop_poll *poll)
+{
+	uint64_t start = now_ns();
+	int ret = loop_step(loop, -1);
+
+	if (now_ns() - start < POLL_TRY_NS)
+		poll->ns = poll->ns ? poll->ns * 2 : POLL_MIN_NS;
+	if (poll->ns > POLL_MAX_NS)
+		poll->ns = POLL_MAX_NS;
+	return ret;
+}
+
 int loop_run(struct loop *loop)
 {
-	while (!loop->stopped) {
-		int ret = loop_step(loop, -1);
+	int ret = 0;
 
-		if (ret < 0)
-			return ret;
+	while (!loop->stopped && ret == 0) {
+		if (!loop->poll)
+			ret = loop_step(loop, -1);
+		else if (poll_for_work(loop->poll))
+			ret = loop_step(loop, 0);
+		else
+			ret = wait_and_adapt(loop, loop->poll);
 	}
-	return 0;
+	return ret;
 }
 
 void loop_stop(struct loop *loop)

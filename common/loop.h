@@ -21,6 +21,20 @@ struct loop_watch {
 	bool active;
 };
 
+/*
+ * Looking instead of waiting, for a loop_run of who does not want to be woken for each piece of
+ * work: before it waits, look is called again and again for a time that adapts: it grows while work
+ * comes so soon after the wait began that looking a little longer would have found it, and shrinks
+ * to nothing while looking finds none. So an idle loop does not burn its CPU.
+ */
+struct loop_poll {
+	/* Does what there is to do, if anything; returns whether there was. */
+	bool (*look)(struct loop_poll *poll);
+	/* Nothing came: has itself woken for what comes now. Returns whether something has come. */
+	bool (*rest)(struct loop_poll *poll);
+	uint32_t ns; /* how long is looked just now; 0: not at all */
+};
+
 #define LOOP_BATCH 32
 
 struct loop {
@@ -30,6 +44,7 @@ struct loop {
 	struct epoll_event batch[LOOP_BATCH];
 	int batch_count;
 	struct loop_watch stop_watch;
+	struct loop_poll *poll; /* NULL: it waits at once; not owned; set before loop_run */
 };
 
 /* Returns 0 or a negative errno. */

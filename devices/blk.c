@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,45 @@ int blk_limit(struct blk *blk, const struct rate rates[2], struct error *err)
 	ret = rate_gate_set(&blk->gate, rates[0], rates[1]);
 	pthread_mutex_unlock(&blk->dev.lock);
 	return ret < 0 ? error_set(err, -ret, "%s: timer", blk->dev.name) : 0;
+}
+
+static bool is_served(const struct blk *blk)
+{
+	return blk->dev.active && !blk->dev.broken && blk->dev.queues[0].state.ready;
+}
+
+static bool blk_look(struct loop_poll *poll)
+{
+	struct blk *blk = container_of(poll, struct blk, poll);
+	struct virtqueue *vq = &blk->dev.queues[0];
+	bool some;
+
+	pthread_mutex_lock(&blk->dev.lock);
+	some = blk_io_complete(blk);
+	if (is_served(blk)) {
+		uint64_t before = vq->stats.requests;
+
+		virtqueue_poll(vq);
+		blk_kicked(&blk->dev, 0);
+		some |= vq->stats.requests != before;
+	}
+	pthread_mutex_unlock(&blk->dev.lock);
+	return some;
+}
+
+static bool blk_rest(struct loop_poll *poll)
+{
+	struct blk *blk = container_of(poll, struct blk, poll);
+	bool some;
+
+	pthread_mutex_lock(&blk->dev.lock);
+	/* What waits for a request or for the rate limit is not news. */
+	some = virtqueue_rest(&blk->dev.queues[0]) && is_served(blk) && !blk->starved &&
+	       !rate_gate_is_closed(&blk->gate);
+	if (some)
+		virtio_queue_again(&blk->dev, 0);
+	pthread_mutex_unlock(&blk->dev.lock);
+	return some;
 }
 
 static void *blk_thread(void *arg)
@@ -258,6 +298,13 @@ static int requests_create(struct blk *blk, struct error *err)
 	return 0;
 }
 
+static bool has_cpus_to_poll(void)
+{
+	cpu_set_t cpus;
+
+	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1;
+}
+
 int blk_create(struct blk **out, const struct blk_options *options, const struct guest_memory *mem,
 	       struct error *err)
 {
@@ -277,7 +324,11 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	if (options->serial)
 		memcpy(blk->serial, options->serial, strnlen(options->serial, BLK_SERIAL_LEN));
 	rate_gate_init(&blk->gate, &blk->loop, goes_on);
+	blk->poll = (struct loop_poll){.look = blk_look, .rest = blk_rest};
 	ret = loop_init(&blk->loop);
+	/* On a single CPU the guest could do nothing while it is looked for. */
+	if (ret == 0 && has_cpus_to_poll())
+		blk->loop.poll = &blk->poll;
 	if (ret < 0)
 		error_set(err, -ret, "%s: event loop", options->name);
 	else

@@ -29,6 +29,7 @@ struct blk {
 	struct virtio_blk_config config;
 
 	struct loop loop;
+	struct loop_poll poll;
 	pthread_t thread;
 	void (*thread_begins)(void);
 	bool thread_runs;
@@ -61,6 +62,8 @@ int blk_io_create(struct blk *blk, struct error *err);
 void blk_io_destroy(struct blk *blk);
 /* Does what request says, or begins to. Lets go of the lock meanwhile where it has to block. */
 void blk_io_start(struct blk *blk, struct blk_request *request);
+/* Takes what has been completed; returns whether there was something. */
+bool blk_io_complete(struct blk *blk);
 /* Has what was begun go to the kernel. */
 void blk_io_submit(struct blk *blk);
 

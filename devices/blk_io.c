@@ -143,27 +143,38 @@ void blk_io_submit(struct blk *blk)
 		log_error("%s: io_uring_submit: %s", blk->dev.name, strerror(-ret));
 }
 
-static void ring_ready(struct loop_watch *watch, uint32_t events)
+bool blk_io_complete(struct blk *blk)
 {
-	struct blk *blk = container_of(watch, struct blk, ring_watch);
 	struct io_uring_cqe *cqe;
+	bool some = false;
 
-	(void)events;
-	pthread_mutex_lock(&blk->dev.lock);
-	while (io_uring_peek_cqe(&blk->ring, &cqe) == 0) {
+	while (blk->uring && io_uring_peek_cqe(&blk->ring, &cqe) == 0) {
 		struct blk_request *request = io_uring_cqe_get_data(cqe);
 		int outcome = cqe->res;
 
+		some = true;
 		io_uring_cqe_seen(&blk->ring, cqe);
 		if (request_stepped(blk, request, outcome))
 			blk_finish(blk, request);
 		else
 			request_queue(blk, request);
 	}
+	if (!some)
+		return false;
 	blk_io_submit(blk);
 	if (blk->starved)
 		blk_drain(blk);
 	virtio_queue_interrupt(&blk->dev, &blk->dev.queues[0]);
+	return true;
+}
+
+static void ring_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct blk *blk = container_of(watch, struct blk, ring_watch);
+
+	(void)events;
+	pthread_mutex_lock(&blk->dev.lock);
+	blk_io_complete(blk);
 	pthread_mutex_unlock(&blk->dev.lock);
 }
 

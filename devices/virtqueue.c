@@ -61,6 +61,19 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	return ret;
 }
 
+void virtqueue_poll(struct virtqueue *vq)
+{
+	vq->polled = true;
+}
+
+bool virtqueue_rest(struct virtqueue *vq)
+{
+	if (!vq->polled || !vq->state.ready)
+		return false;
+	vq->polled = false;
+	return vq->state.packed ? packed_rest(vq) : split_rest(vq);
+}
+
 void virtqueue_unpop(struct virtqueue *vq, struct virtqueue_head head)
 {
 	stats_add(&vq->stats.requests, UINT64_MAX);

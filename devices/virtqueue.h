@@ -47,6 +47,7 @@ struct virtqueue {
 	uint16_t first_flags; /* and the flags that will publish it and all after it */
 	uint16_t unpublished; /* chains put since the last virtqueue_publish */
 	bool quiet;	      /* the driver was told not to notify */
+	bool polled;	      /* see virtqueue_poll */
 	const struct guest_memory *mem;
 	const struct guest_region *region; /* that a buffer was in last: the first to be tried */
 	/* Host addresses of the three parts, found and checked by virtqueue_enable. */
@@ -99,6 +100,13 @@ int virtqueue_enable(struct virtqueue *vq);
  * the driver notifies about the next one), or -EPROTO for a broken ring.
  */
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
+
+/*
+ * From now on an empty queue asks for no notifications: it is looked at without them. Until
+ * virtqueue_rest, which asks, and returns whether there is a chain already.
+ */
+void virtqueue_poll(struct virtqueue *vq);
+bool virtqueue_rest(struct virtqueue *vq);
 
 /* Gives the chain popped last back, unused: it is the next one to be popped. So again for more. */
 void virtqueue_unpop(struct virtqueue *vq, struct virtqueue_head head);

@@ -22,27 +22,40 @@ static inline void ring_store16(void *at, uint16_t value)
 	__atomic_store_n((uint16_t *)at, value, __ATOMIC_RELAXED);
 }
 
+/* Any alignment; read once: the asm makes the copy all that the compiler knows of. */
+#define RING_LOAD(at, offset, type)                                              \
+	({                                                                       \
+		type value_;                                                     \
+		memcpy(&value_, (const uint8_t *)(at) + (offset), sizeof(type)); \
+		__asm__("" : "+r"(value_));                                      \
+		value_;                                                          \
+	})
+
 /*
- * A descriptor, each field read once: this copy is what is checked and used, whatever the guest
- * makes of the original. Of a packed one the last two fields have other names.
+ * A descriptor: this copy is what is checked and used, whatever the guest makes of the original. Of
+ * a packed one the last two fields have other names. Indirect tables can be at any address.
  */
-static inline struct vring_desc desc_load(const struct vring_desc *desc)
+static inline struct vring_desc desc_load(const void *table, uint32_t index)
 {
+	const uint8_t *at = (const uint8_t *)table + (size_t)index * VIRTQUEUE_DESC_LEN;
+
 	return (struct vring_desc){
-		.addr = __atomic_load_n(&desc->addr, __ATOMIC_RELAXED),
-		.len = __atomic_load_n(&desc->len, __ATOMIC_RELAXED),
-		.flags = __atomic_load_n(&desc->flags, __ATOMIC_RELAXED),
-		.next = __atomic_load_n(&desc->next, __ATOMIC_RELAXED),
+		.addr = RING_LOAD(at, 0, uint64_t),
+		.len = RING_LOAD(at, 8, uint32_t),
+		.flags = RING_LOAD(at, 12, uint16_t),
+		.next = RING_LOAD(at, 14, uint16_t),
 	};
 }
 
-static inline struct vring_packed_desc packed_desc_load(const struct vring_packed_desc *desc)
+static inline struct vring_packed_desc packed_desc_load(const void *table, uint32_t index)
 {
+	struct vring_desc desc = desc_load(table, index);
+
 	return (struct vring_packed_desc){
-		.addr = __atomic_load_n(&desc->addr, __ATOMIC_RELAXED),
-		.len = __atomic_load_n(&desc->len, __ATOMIC_RELAXED),
-		.id = __atomic_load_n(&desc->id, __ATOMIC_RELAXED),
-		.flags = __atomic_load_n(&desc->flags, __ATOMIC_RELAXED),
+		.addr = desc.addr,
+		.len = desc.len,
+		.id = desc.flags,
+		.flags = desc.next,
 	};
 }
 
@@ -127,6 +140,7 @@ static inline const void *indirect_table(struct virtqueue *vq, uint64_t gpa, uin
 
 bool split_enable(struct virtqueue *vq);
 int split_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
+bool split_rest(struct virtqueue *vq);
 void split_put(struct virtqueue *vq, struct virtqueue_head head, uint32_t len);
 void split_publish(struct virtqueue *vq);
 bool split_wants_interrupt(struct virtqueue *vq);
@@ -134,6 +148,7 @@ bool split_wants_interrupt(struct virtqueue *vq);
 bool packed_enable(struct virtqueue *vq);
 int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 void packed_unpop(struct virtqueue *vq, struct virtqueue_head head);
+bool packed_rest(struct virtqueue *vq);
 void packed_put(struct virtqueue *vq, struct virtqueue_head head, uint32_t len);
 void packed_publish(struct virtqueue *vq);
 bool packed_wants_interrupt(struct virtqueue *vq);

@@ -102,7 +102,7 @@ static bool look(struct virtqueue *vq, uint16_t *flags)
 {
 	if (is_available(vq, flags))
 		return true;
-	if (!vq->state.event_idx && !vq->quiet)
+	if (vq->polled || (!vq->state.event_idx && !vq->quiet))
 		return false;
 	/* Ask, then look again: see virtqueue_split.c. */
 	want_notification(vq);
@@ -117,7 +117,7 @@ static bool look(struct virtqueue *vq, uint16_t *flags)
 static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t gpa,
 			uint32_t len)
 {
-	const struct vring_packed_desc *table;
+	const void *table;
 	struct chain_parts parts = {0};
 	uint32_t count;
 
@@ -126,7 +126,7 @@ static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain, uin
 	if (!table || count > VIRTQUEUE_SEGMENTS_MAX)
 		return -EPROTO;
 	for (uint32_t i = 0; i < count; i++) {
-		struct vring_packed_desc desc = packed_desc_load(&table[i]);
+		struct vring_packed_desc desc = packed_desc_load(table, i);
 		int ret = chain_add(vq, chain, &parts, desc.addr, desc.len, desc.flags);
 
 		if (ret < 0)
@@ -144,7 +144,7 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint1
 	struct chain_parts parts = {0};
 
 	for (uint16_t slots = 1; slots <= vq->state.size; slots++) {
-		struct vring_packed_desc desc = packed_desc_load(&ring[at]);
+		struct vring_packed_desc desc = packed_desc_load(ring, at);
 		int ret;
 
 		if (slots > 1)
@@ -187,6 +187,13 @@ int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 		__builtin_prefetch(&ring[position(vq->state.next_avail)] + 4);
 	}
 	return ret;
+}
+
+bool packed_rest(struct virtqueue *vq)
+{
+	uint16_t flags;
+
+	return look(vq, &flags);
 }
 
 void packed_unpop(struct virtqueue *vq, struct virtqueue_head head)

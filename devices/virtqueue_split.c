@@ -95,7 +95,7 @@ static int look(struct virtqueue *vq)
 	uint16_t next = vq->state.next_avail;
 
 	vq->avail_seen = virtqueue_avail_idx(vq);
-	if (vq->avail_seen == next && (vq->state.event_idx || vq->quiet)) {
+	if (vq->avail_seen == next && !vq->polled && (vq->state.event_idx || vq->quiet)) {
 		/*
 		 * 2.7.7.2: ask for a notification, then look again, or an entry that was made
 		 * available in between would wait for ever. A full barrier: a store then a load.
@@ -117,7 +117,7 @@ static int look(struct virtqueue *vq)
 
 /* A table of descriptors: the queue's own or an indirect one. */
 struct table {
-	const struct vring_desc *descs;
+	const void *descs;
 	uint32_t count;
 	bool indirect;
 };
@@ -145,7 +145,7 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint3
 
 		if (index >= table.count)
 			return -EPROTO;
-		desc = desc_load(&table.descs[index]);
+		desc = desc_load(table.descs, index);
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
 			ret = enter_indirect(vq, &table, &desc);
 			if (ret < 0)
@@ -199,6 +199,12 @@ int split_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 		prefetch_next(vq);
 	}
 	return ret;
+}
+
+/* A ring that is broken is found so by the next pop. */
+bool split_rest(struct virtqueue *vq)
+{
+	return vq->avail_seen != vq->state.next_avail || look(vq) != 0;
 }
 
 void split_put(struct virtqueue *vq, struct virtqueue_head head, uint32_t len)

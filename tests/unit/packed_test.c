@@ -280,6 +280,28 @@ START_TEST(notifications_are_asked_for_where_the_device_waits)
 }
 END_TEST
 
+START_TEST(a_polled_queue_asks_when_it_rests)
+{
+	struct driver_buffer one = buffer(8, true);
+	const struct vring_packed_desc_event *event;
+
+	start(FEATURES, 8);
+	event = driver.queues[0].device_event;
+	virtqueue_poll(vq);
+	driver_submit(&driver, 0, &one, 1);
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 0);
+	ck_assert_uint_eq(event->off_wrap, 1u << VRING_PACKED_EVENT_F_WRAP_CTR);
+	ck_assert(!virtqueue_rest(vq));
+	ck_assert_uint_eq(event->off_wrap, 1 | 1u << VRING_PACKED_EVENT_F_WRAP_CTR);
+	virtqueue_poll(vq);
+	driver_submit(&driver, 0, &one, 1);
+	ck_assert(virtqueue_rest(vq));
+	/* It did not poll. */
+	ck_assert(!virtqueue_rest(vq));
+}
+END_TEST
+
 START_TEST(a_queue_goes_on_where_it_was_saved)
 {
 	struct driver_buffer buffers[] = {buffer(3, false), buffer(2, false), buffer(7, true)};
@@ -352,6 +374,7 @@ Suite *packed_suite(void)
 	tcase_add_test(tcase, an_event_further_on_is_waited_for);
 	tcase_add_test(tcase, flags_alone_say_it_without_event_idx);
 	tcase_add_test(tcase, notifications_are_asked_for_where_the_device_waits);
+	tcase_add_test(tcase, a_polled_queue_asks_when_it_rests);
 	tcase_add_test(tcase, a_queue_goes_on_where_it_was_saved);
 	tcase_add_test(tcase, queues_are_checked_when_enabled);
 	suite_add_tcase(suite, tcase);

@@ -296,6 +296,40 @@ START_TEST(notifications_are_asked_for_when_the_ring_is_empty)
 }
 END_TEST
 
+START_TEST(a_polled_queue_asks_when_it_rests)
+{
+	struct driver_buffer buffer = {driver_alloc(&driver, 8), 8, true};
+	struct driver_queue *dq = &driver.queues[0];
+
+	setup_with(DRIVER_FEATURES, 16);
+	virtqueue_poll(vq);
+	driver_submit(&driver, 0, &buffer, 1);
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 0);
+	ck_assert_uint_eq(avail_event(dq), 0);
+	ck_assert(!virtqueue_rest(vq));
+	ck_assert_uint_eq(avail_event(dq), 1);
+	virtqueue_poll(vq);
+	driver_submit(&driver, 0, &buffer, 1);
+	ck_assert(virtqueue_rest(vq));
+}
+END_TEST
+
+START_TEST(notifications_follow_the_flag_without_event_idx)
+{
+	struct driver_buffer buffer = {driver_alloc(&driver, 8), 8, true};
+	const struct vring_used *used;
+
+	setup_with(1ull << VIRTIO_F_VERSION_1, 16);
+	used = driver.queues[0].used;
+	driver_submit(&driver, 0, &buffer, 1);
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
+	ck_assert_uint_eq(used->flags, VRING_USED_F_NO_NOTIFY);
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 0);
+	ck_assert_uint_eq(used->flags, 0);
+}
+END_TEST
+
 START_TEST(interrupts_follow_used_event)
 {
 	struct driver_queue *dq = &driver.queues[0];
@@ -375,6 +409,8 @@ Suite *virtqueue_suite(void)
 	tcase_add_test(tcase, direct_descriptors_may_precede_an_indirect_table);
 	tcase_add_test(tcase, segments_are_bounded);
 	tcase_add_test(tcase, notifications_are_asked_for_when_the_ring_is_empty);
+	tcase_add_test(tcase, a_polled_queue_asks_when_it_rests);
+	tcase_add_test(tcase, notifications_follow_the_flag_without_event_idx);
 	tcase_add_test(tcase, interrupts_follow_used_event);
 	tcase_add_test(tcase, interrupts_follow_the_flag_without_event_idx);
 	tcase_add_test(tcase, queues_are_checked_when_enabled);

@@ -29,7 +29,10 @@ void main(void)
 	arrived();
 	for (; mailbox->values[0]; mailbox->values[0]--) {
 		driver_offer(0);
-		driver_write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		/* 2.7.13.4: the index before the flag. */
+		__asm__ volatile("mfence" ::: "memory");
+		if (!(*(volatile uint16_t *)&driver_used->flags & VRING_USED_F_NO_NOTIFY))
+			driver_write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 		/* No look at a register meanwhile: that would be an exit. */
 		while (*(volatile uint16_t *)&driver_used->idx == driver.used)
 			__asm__ volatile("pause");
