@@ -43,31 +43,38 @@ static void request_put(struct blk *blk, struct blk_request *request)
 void blk_finish(struct blk *blk, struct blk_request *request)
 {
 	*(volatile uint8_t *)request->status = request->result;
-	virtqueue_put(&blk->dev.queues[0], request->chain.head, request->written + 1);
+	virtqueue_put(&blk->dev.queues[request->queue], request->chain.head, request->written + 1);
 	request_put(blk, request);
 	if (--blk->in_flight == 0)
 		pthread_cond_broadcast(&blk->idle);
 }
 
-void blk_drain(struct blk *blk)
+void blk_interrupt(struct blk *blk)
+{
+	for (unsigned int i = 0; i < blk->dev.queue_count; i++)
+		virtio_queue_interrupt(&blk->dev, &blk->dev.queues[i]);
+}
+
+/* Begins what a queue offers, as far as there are free requests. Returns how many. */
+static unsigned int drain_queue(struct blk *blk, unsigned int queue)
 {
 	unsigned int budget = BLK_REQUESTS_MAX;
 	struct blk_request *request = NULL;
 
-	blk->starved = false;
 	while (budget && !rate_gate_is_closed(&blk->gate)) {
 		request = request_get(blk);
 		if (!request) {
 			blk->starved = true;
 			break;
 		}
-		if (!virtio_queue_pop(&blk->dev, 0, &request->chain))
+		if (!virtio_queue_pop(&blk->dev, queue, &request->chain))
 			break;
 		if (blk_request_parse(request, &blk->limits) < 0) {
 			virtio_device_broken(&blk->dev, "request without a status byte");
 			break;
 		}
 		rate_gate_count(&blk->gate, request->len);
+		request->queue = queue;
 		blk->in_flight++;
 		blk_io_start(blk, request);
 		request = NULL;
@@ -76,16 +83,35 @@ void blk_drain(struct blk *blk)
 	if (request)
 		request_put(blk, request);
 	if (!budget)
-		virtio_queue_again(&blk->dev, 0);
-	blk_io_submit(blk);
+		virtio_queue_again(&blk->dev, queue);
+	return BLK_REQUESTS_MAX - budget;
+}
+
+/* Who is first changes: requests may not last for all. */
+unsigned int blk_drain(struct blk *blk)
+{
+	unsigned int count = blk->dev.queue_count, first = blk->next_queue++, taken = 0;
+
+	blk->starved = false;
+	for (unsigned int i = 0; i < count; i++)
+		taken += drain_queue(blk, (first + i) % count);
+	if (taken)
+		blk_io_submit(blk);
+	return taken;
 }
 
 static void blk_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct blk *blk = to_blk(dev);
 
-	blk_drain(blk);
-	virtio_queue_interrupt(dev, &dev->queues[queue]);
+	if (drain_queue(blk, queue))
+		blk_io_submit(blk);
+	blk_interrupt(blk);
+}
+
+static bool is_served(const struct blk *blk)
+{
+	return blk->dev.active && !blk->dev.broken;
 }
 
 static void goes_on(struct rate_gate *gate)
@@ -93,8 +119,10 @@ static void goes_on(struct rate_gate *gate)
 	struct blk *blk = container_of(gate, struct blk, gate);
 
 	pthread_mutex_lock(&blk->dev.lock);
-	if (blk->dev.active && !blk->dev.broken)
-		blk_kicked(&blk->dev, 0);
+	if (is_served(blk)) {
+		blk_drain(blk);
+		blk_interrupt(blk);
+	}
 	pthread_mutex_unlock(&blk->dev.lock);
 }
 
@@ -108,25 +136,18 @@ int blk_limit(struct blk *blk, const struct rate rates[2], struct error *err)
 	return ret < 0 ? error_set(err, -ret, "%s: timer", blk->dev.name) : 0;
 }
 
-static bool is_served(const struct blk *blk)
-{
-	return blk->dev.active && !blk->dev.broken && blk->dev.queues[0].state.ready;
-}
-
 static bool blk_look(struct loop_poll *poll)
 {
 	struct blk *blk = container_of(poll, struct blk, poll);
-	struct virtqueue *vq = &blk->dev.queues[0];
 	bool some;
 
 	pthread_mutex_lock(&blk->dev.lock);
 	some = blk_io_complete(blk);
 	if (is_served(blk)) {
-		uint64_t before = vq->stats.requests;
-
-		virtqueue_poll(vq);
-		blk_kicked(&blk->dev, 0);
-		some |= vq->stats.requests != before;
+		for (unsigned int i = 0; i < blk->dev.queue_count; i++)
+			virtqueue_poll(&blk->dev.queues[i]);
+		some |= blk_drain(blk) > 0;
+		blk_interrupt(blk);
 	}
 	pthread_mutex_unlock(&blk->dev.lock);
 	return some;
@@ -135,14 +156,17 @@ static bool blk_look(struct loop_poll *poll)
 static bool blk_rest(struct loop_poll *poll)
 {
 	struct blk *blk = container_of(poll, struct blk, poll);
-	bool some;
+	bool some = false;
 
 	pthread_mutex_lock(&blk->dev.lock);
-	/* What waits for a request or for the rate limit is not news. */
-	some = virtqueue_rest(&blk->dev.queues[0]) && is_served(blk) && !blk->starved &&
-	       !rate_gate_is_closed(&blk->gate);
-	if (some)
-		virtio_queue_again(&blk->dev, 0);
+	for (unsigned int i = 0; i < blk->dev.queue_count; i++) {
+		/* What waits for a free request or for the rate limit is not news. */
+		if (!virtqueue_rest(&blk->dev.queues[i]) || !is_served(blk) || blk->starved ||
+		    rate_gate_is_closed(&blk->gate))
+			continue;
+		virtio_queue_again(&blk->dev, i);
+		some = true;
+	}
 	pthread_mutex_unlock(&blk->dev.lock);
 	return some;
 }
@@ -269,7 +293,7 @@ static void fill_config(struct blk *blk)
 	config->capacity = blk->limits.capacity / BLK_SECTOR_SIZE;
 	config->seg_max = BLK_SEG_MAX;
 	config->blk_size = BLK_SECTOR_SIZE;
-	config->num_queues = 1;
+	config->num_queues = (uint16_t)blk->dev.queue_count;
 	if (blk->limits.read_only)
 		return;
 	config->max_discard_sectors = BLK_DISCARD_MAX_SECTORS;
@@ -280,11 +304,13 @@ static void fill_config(struct blk *blk)
 	config->write_zeroes_may_unmap = 1;
 }
 
-static uint64_t blk_features(bool read_only)
+static uint64_t blk_features(bool read_only, unsigned int queues)
 {
 	uint64_t features = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
 			    1ull << VIRTIO_BLK_F_FLUSH | VIRTIO_FEATURES_OWN;
 
+	if (queues > 1)
+		features |= 1ull << VIRTIO_BLK_F_MQ;
 	if (read_only)
 		return features | 1ull << VIRTIO_BLK_F_RO;
 	return features | 1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES;
@@ -308,16 +334,21 @@ static bool has_cpus_to_poll(void)
 int blk_create(struct blk **out, const struct blk_options *options, const struct guest_memory *mem,
 	       struct error *err)
 {
-	struct blk *blk = calloc(1, sizeof(*blk));
+	unsigned int queues = options->queues ? options->queues : 1;
+	struct blk *blk;
 	int ret;
 
+	if (queues > BLK_QUEUES_MAX)
+		return error_say(err, EINVAL, "%s: 1 to %u queues", options->name, BLK_QUEUES_MAX);
+	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return error_set(err, ENOMEM, "%s", options->name);
 	blk->dev.ops = &blk_ops;
 	blk->dev.name = options->name;
 	blk->dev.id = VIRTIO_ID_BLOCK;
 	pthread_cond_init(&blk->idle, NULL);
-	virtio_device_init(&blk->dev, mem, blk_features(options->read_only), 1, BLK_QUEUE_SIZE);
+	virtio_device_init(&blk->dev, mem, blk_features(options->read_only, queues), queues,
+			   BLK_QUEUE_SIZE);
 	blk->limits.read_only = options->read_only;
 	blk->limits.serial = blk->serial;
 	blk->thread_begins = options->thread_begins;
@@ -335,14 +366,16 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 		ret = find_capacity(blk, options, err);
 	if (ret == 0)
 		ret = requests_create(blk, err);
+	blk->file_count = options->more_count + 1;
 	if (ret == 0)
 		ret = blk_io_create(blk, err);
 	if (ret < 0) {
+		/* The descriptors stay the caller's. */
+		blk->file_count = 0;
 		blk_destroy(blk);
 		return ret;
 	}
 	fill_config(blk);
-	blk->file_count = options->more_count + 1;
 	*out = blk;
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "devices/rate_limit.h"
 #include "devices/virtio.h"
 
+#define BLK_QUEUES_MAX VIRTIO_QUEUES_MAX
 #define BLK_SERIAL_LEN 20 /* 5.2.6: the id is at most 20 bytes, padded with zeroes */
 
 struct blk;
@@ -21,9 +22,10 @@ struct blk_options {
 	int fd; /* taken over on success, as more_fds are; -1: an empty drive, capacity 0 */
 	const int *more_fds; /* what follows it on a read-only disk; whole sectors of each count */
 	unsigned int more_count;
-	bool read_only;	    /* offered as VIRTIO_BLK_F_RO; writes fail with IOERR */
-	const char *serial; /* up to BLK_SERIAL_LEN bytes */
-	const char *name;   /* for messages; must outlive the device */
+	unsigned int queues; /* up to BLK_QUEUES_MAX, one for each vCPU; 0: one */
+	bool read_only;	     /* offered as VIRTIO_BLK_F_RO; writes fail with IOERR */
+	const char *serial;  /* up to BLK_SERIAL_LEN bytes */
+	const char *name;    /* for messages; must outlive the device */
 	/* Called by the I/O thread before all else, to confine itself; or NULL. */
 	void (*thread_begins)(void);
 };

@@ -14,7 +14,7 @@
 /* Requests in flight. A guest that cheats with its ring waits for one to be free again. */
 #define BLK_REQUESTS_MAX BLK_QUEUE_SIZE
 
-/* A file, and where on the disk it ends (bytes). */
+/* A file, and where on the disk it ends (bytes). io_uring knows it by its index. */
 struct blk_file {
 	int fd;
 	uint64_t end;
@@ -43,7 +43,8 @@ struct blk {
 	struct blk_request *free;
 	unsigned int requests_used; /* those never used are not in the list of free ones */
 	unsigned int in_flight;
-	bool starved; /* chains were left in the queue for want of a free request */
+	unsigned int next_queue; /* the first to be looked at */
+	bool starved;		 /* chains were left in the queue for want of a free request */
 	pthread_cond_t idle;
 	struct rate_gate gate;
 };
@@ -52,8 +53,11 @@ struct blk {
 
 /* Answers a request and has it free for another. */
 void blk_finish(struct blk *blk, struct blk_request *request);
-/* Takes what the driver offers, as far as there are free requests. */
-void blk_drain(struct blk *blk);
+/* Begins what the driver offers in any queue, as far as there are free requests; returns how many.
+ */
+unsigned int blk_drain(struct blk *blk);
+/* Publishes what was answered, and interrupts for it where that is wanted. */
+void blk_interrupt(struct blk *blk);
 
 /* blk_io.c */
 

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "devices/blk_internal.h"
 
@@ -14,7 +15,7 @@ static int range_mode(const struct blk_request *request)
 
 /* Where a step of a request goes: a file, the place in it, and how many bytes it has from there. */
 struct place {
-	int fd;
+	unsigned int file; /* index */
 	uint64_t offset, room;
 };
 
@@ -35,7 +36,7 @@ static struct place find_place(const struct blk *blk, const struct blk_request *
 	}
 	start = low ? blk->files[low - 1].end : 0;
 	return (struct place){
-		.fd = blk->files[low].fd,
+		.file = low,
 		.offset = request->offset - start,
 		.room = blk->files[low].end - request->offset,
 	};
@@ -51,20 +52,21 @@ static void request_queue(struct blk *blk, struct blk_request *request)
 	switch (request->op) {
 	case BLK_READ:
 		count = blk_request_buffers(request, place.room);
-		io_uring_prep_readv(sqe, place.fd, request->iov, count, place.offset);
+		io_uring_prep_readv(sqe, (int)place.file, request->iov, count, place.offset);
 		break;
 	case BLK_SYNC:
-		io_uring_prep_fsync(sqe, place.fd, IORING_FSYNC_DATASYNC);
+		io_uring_prep_fsync(sqe, (int)place.file, IORING_FSYNC_DATASYNC);
 		break;
 	case BLK_PUNCH:
 	case BLK_ZERO:
-		io_uring_prep_fallocate(sqe, place.fd, range_mode(request), (off_t)place.offset,
-					(off_t)request->len);
+		io_uring_prep_fallocate(sqe, (int)place.file, range_mode(request),
+					(off_t)place.offset, (off_t)request->len);
 		break;
 	default:
 		count = blk_request_buffers(request, place.room);
-		io_uring_prep_writev(sqe, place.fd, request->iov, count, place.offset);
+		io_uring_prep_writev(sqe, (int)place.file, request->iov, count, place.offset);
 	}
+	sqe->flags |= IOSQE_FIXED_FILE;
 	io_uring_sqe_set_data(sqe, request);
 }
 
@@ -73,24 +75,25 @@ static int request_do(struct blk *blk, struct blk_request *request)
 {
 	struct place place = find_place(blk, request);
 	off_t offset = (off_t)place.offset;
+	int fd = blk->files[place.file].fd;
 	ssize_t ret;
 	int count;
 
 	switch (request->op) {
 	case BLK_READ:
 		count = (int)blk_request_buffers(request, place.room);
-		ret = preadv2(place.fd, request->iov, count, offset, 0);
+		ret = preadv2(fd, request->iov, count, offset, 0);
 		break;
 	case BLK_SYNC:
-		ret = fdatasync(place.fd);
+		ret = fdatasync(fd);
 		break;
 	case BLK_PUNCH:
 	case BLK_ZERO:
-		ret = fallocate(place.fd, range_mode(request), offset, (off_t)request->len);
+		ret = fallocate(fd, range_mode(request), offset, (off_t)request->len);
 		break;
 	default:
 		count = (int)blk_request_buffers(request, place.room);
-		ret = pwritev2(place.fd, request->iov, count, offset, 0);
+		ret = pwritev2(fd, request->iov, count, offset, 0);
 	}
 	return ret < 0 ? -errno : (int)ret;
 }
@@ -161,10 +164,10 @@ bool blk_io_complete(struct blk *blk)
 	}
 	if (!some)
 		return false;
-	blk_io_submit(blk);
 	if (blk->starved)
 		blk_drain(blk);
-	virtio_queue_interrupt(&blk->dev, &blk->dev.queues[0]);
+	blk_io_submit(blk);
+	blk_interrupt(blk);
 	return true;
 }
 
@@ -178,11 +181,26 @@ static void ring_ready(struct loop_watch *watch, uint32_t events)
 	pthread_mutex_unlock(&blk->dev.lock);
 }
 
+/* Told to the kernel once: so no request has to look a descriptor up, or hold its file. */
+static int register_files(struct blk *blk)
+{
+	cleanup_free int *fds = calloc(blk->file_count, sizeof(int));
+	int ret;
+
+	if (!fds)
+		return -ENOMEM;
+	/* -1, an empty drive, is a place without a file. */
+	for (unsigned int i = 0; i < blk->file_count; i++)
+		fds[i] = blk->files[i].fd;
+	ret = io_uring_register_files(&blk->ring, fds, blk->file_count);
+	return ret < 0 ? ret : 0;
+}
+
 /*
  * A ring does what it is told without a system call that a filter could see, so it has limits of
- * its own: these operations and no others, for ever.
+ * its own: these operations and no others, on the disk's files and no others, for ever.
  */
-static int ring_create(struct io_uring *ring)
+static int restrict_ring(struct io_uring *ring)
 {
 	static const unsigned int operations[] = {
 		IORING_OP_READV,
@@ -190,32 +208,43 @@ static int ring_create(struct io_uring *ring)
 		IORING_OP_FSYNC,
 		IORING_OP_FALLOCATE,
 	};
-	struct io_uring_restriction limits[sizeof(operations) / sizeof(operations[0])];
-	unsigned int count = sizeof(operations) / sizeof(operations[0]);
-	int ret = io_uring_queue_init(BLK_REQUESTS_MAX, ring, IORING_SETUP_R_DISABLED);
+	enum { COUNT = sizeof(operations) / sizeof(operations[0]) };
+	struct io_uring_restriction limits[COUNT + 1];
+	int ret;
 
-	if (ret < 0)
-		return ret;
 	memset(limits, 0, sizeof(limits));
-	for (unsigned int i = 0; i < count; i++) {
+	for (unsigned int i = 0; i < COUNT; i++) {
 		limits[i].opcode = IORING_RESTRICTION_SQE_OP;
 		limits[i].sqe_op = (uint8_t)operations[i];
 	}
+	limits[COUNT].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+	limits[COUNT].sqe_flags = IOSQE_FIXED_FILE;
 	/* Two functions of liburing's that the shared libraries up to 2.3 do not export. */
 	ret = io_uring_register((unsigned int)ring->ring_fd, IORING_REGISTER_RESTRICTIONS, limits,
-				count);
-	if (ret == 0)
-		ret = io_uring_register((unsigned int)ring->ring_fd, IORING_REGISTER_ENABLE_RINGS,
-					NULL, 0);
+				COUNT + 1);
+	return ret < 0 ? ret
+		       : io_uring_register((unsigned int)ring->ring_fd,
+					   IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
+static int ring_create(struct blk *blk)
+{
+	int ret = io_uring_queue_init(BLK_REQUESTS_MAX, &blk->ring, IORING_SETUP_R_DISABLED);
+
 	if (ret < 0)
-		io_uring_queue_exit(ring);
+		return ret;
+	ret = register_files(blk);
+	if (ret == 0)
+		ret = restrict_ring(&blk->ring);
+	if (ret < 0)
+		io_uring_queue_exit(&blk->ring);
 	return ret;
 }
 
 /* Hosts forbid io_uring by sysctl, seccomp or a missing kernel option: that is no failure. */
 int blk_io_create(struct blk *blk, struct error *err)
 {
-	int ret = ring_create(&blk->ring);
+	int ret = ring_create(blk);
 
 	if (ret < 0) {
 		log_debug("%s: no io_uring (%s), plain reads and writes instead", blk->dev.name,

@@ -13,8 +13,9 @@ enum blk_op { BLK_NONE, BLK_READ, BLK_WRITE, BLK_SYNC, BLK_PUNCH, BLK_ZERO, BLK_
 
 struct blk_request {
 	struct virtqueue_chain chain;
-	uint8_t *status; /* last writable byte of the chain, in guest memory */
-	uint8_t result;	 /* what goes there: VIRTIO_BLK_S_* */
+	unsigned int queue; /* it came by */
+	uint8_t *status;    /* last writable byte of the chain, in guest memory */
+	uint8_t result;	    /* what goes there: VIRTIO_BLK_S_* */
 	enum blk_op op;
 	uint64_t offset;  /* where in the file, bytes */
 	uint64_t len;	  /* bytes still to do */

@@ -103,6 +103,8 @@ static int plug_disk(struct device_set *set, unsigned int i, struct error *err)
 		.read_only = disk->read_only,
 		.serial = disk->serial,
 		.name = set->disk_names[i],
+		.queues = set->config.options->cpus < BLK_QUEUES_MAX ? set->config.options->cpus
+								     : BLK_QUEUES_MAX,
 		.thread_begins = set->config.confined ? disk_thread_begins : NULL,
 	};
 

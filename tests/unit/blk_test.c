@@ -30,10 +30,12 @@ static void fill(uint8_t *bytes, size_t len, uint8_t seed)
 		bytes[i] = (uint8_t)(seed + i * 7 + i / 256);
 }
 
-static void setup_disk(bool read_only)
+static void setup_disk(bool read_only, unsigned int queues)
 {
-	struct blk_options options = {
-		.read_only = read_only, .serial = "serial-0123456789abcdef", .name = "blk"};
+	struct blk_options options = {.queues = queues,
+				      .read_only = read_only,
+				      .serial = "serial-0123456789abcdef",
+				      .name = "blk"};
 
 	driver_init(&driver);
 	disk = memfd_create("disk", MFD_CLOEXEC);
@@ -47,7 +49,12 @@ static void setup_disk(bool read_only)
 
 static void setup(void)
 {
-	setup_disk(false);
+	setup_disk(false, 1);
+}
+
+static void setup_queues(void)
+{
+	setup_disk(false, 4);
 }
 
 /* As on a host that forbids io_uring. */
@@ -68,7 +75,7 @@ static void setup_plain(void)
 
 static void setup_read_only(void)
 {
-	setup_disk(true);
+	setup_disk(true, 1);
 }
 
 static void teardown(void)
@@ -373,6 +380,37 @@ START_TEST(many_requests_at_once)
 }
 END_TEST
 
+/* More than the device has requests for: each is answered all the same, in the queue that it came
+ * by. */
+START_TEST(every_queue_is_served)
+{
+	uint64_t data = driver_alloc(&driver, 4 * PIECE), status = driver_alloc(&driver, 4);
+
+	ck_assert(blk_device(blk)->features & 1ull << VIRTIO_BLK_F_MQ);
+	ck_assert_uint_eq(virtio_mmio_read(&driver.mmio, 0x100 + 34, 2), 4);
+	for (unsigned int queue = 0; queue < 4; queue++) {
+		struct driver_buffer buffers[3] = {{header(VIRTIO_BLK_T_IN, 8 * queue), 16, false},
+						   {data + queue * PIECE, PIECE, true},
+						   {status + queue, 1, true}};
+
+		disk_fill(8 * queue, (uint8_t)queue);
+		for (unsigned int i = 0; i < 100; i++)
+			driver_submit_indirect(&driver, queue, buffers, 3);
+	}
+	for (unsigned int queue = 4; queue-- > 0;)
+		driver_kick(&driver, queue);
+	for (unsigned int queue = 0; queue < 4; queue++) {
+		uint8_t expected[PIECE];
+
+		for (unsigned int i = 0; i < 100; i++)
+			ck_assert_uint_eq(driver_wait(&driver, queue).len, PIECE + 1);
+		fill(expected, PIECE, (uint8_t)queue);
+		ck_assert_mem_eq(driver_at(&driver, data + queue * PIECE), expected, PIECE);
+		ck_assert_uint_eq(*(uint8_t *)driver_at(&driver, status + queue), VIRTIO_BLK_S_OK);
+	}
+}
+END_TEST
+
 START_TEST(after_a_reset_memory_is_left_alone)
 {
 	const uint32_t half = DRIVER_MEMORY_LEN / 2;
@@ -526,6 +564,12 @@ Suite *blk_suite(void)
 	tcase_add_checked_fixture(tcase, setup_read_only, teardown);
 	tcase_add_test(tcase, a_read_only_disk_stays_as_it_is);
 	tcase_add_test(tcase, only_a_read_only_disk_is_several_files);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("queues");
+	tcase_add_checked_fixture(tcase, setup_queues, teardown);
+	tcase_add_test(tcase, many_requests_at_once);
+	tcase_add_test(tcase, every_queue_is_served);
+	tcase_add_test(tcase, after_a_reset_memory_is_left_alone);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("joined");
 	tcase_add_checked_fixture(tcase, setup_joined, teardown);
