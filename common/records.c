@@ -28,8 +28,7 @@ static size_t padded(size_t len)
 	return (len + 7) & ~(size_t)7;
 }
 
-/* FNV-1a over words: against accidents. Who may write the file may also make it right. */
-static uint64_t sum_of(const uint8_t *bytes, size_t len)
+uint64_t records_sum(const uint8_t *bytes, size_t len)
 {
 	uint64_t sum = 0xcbf29ce484222325ull;
 
@@ -104,7 +103,7 @@ int records_write(struct records *records, uint32_t version, int fd, struct erro
 
 	if (records->failed || !records->len)
 		return error_set(err, records->failed ? -records->failed : ENODATA, "state");
-	header.sum = sum_of(records->bytes + sizeof(header), records->len - sizeof(header));
+	header.sum = records_sum(records->bytes + sizeof(header), records->len - sizeof(header));
 	memcpy(records->bytes, &header, sizeof(header));
 	while (done < records->len) {
 		ssize_t n = pwrite(fd, records->bytes + done, records->len - done, (off_t)done);
@@ -150,7 +149,8 @@ static int check(const struct records *records, uint32_t version, struct error *
 				 version);
 	if (header.len != records->len)
 		return error_say(err, EPROTO, "the state is cut short");
-	if (header.sum != sum_of(records->bytes + sizeof(header), records->len - sizeof(header)))
+	if (header.sum !=
+	    records_sum(records->bytes + sizeof(header), records->len - sizeof(header)))
 		return error_say(err, EPROTO, "the state was altered");
 	if (check_records(records->bytes, records->len) < 0)
 		return error_say(err, EPROTO, "the state makes no sense");

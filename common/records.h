@@ -38,6 +38,12 @@ int records_read(struct records *records, uint32_t version, int fd, struct error
 int records_parse(struct records *records, uint32_t version, const void *bytes, size_t len,
 		  struct error *err);
 
+/*
+ * The header's sum of what follows it: FNV-1a over words. It is against accidents; who may write
+ * the file may also make it right, as the fuzzer does.
+ */
+uint64_t records_sum(const uint8_t *bytes, size_t len);
+
 /* The first record of this tag and number: its data inside of records, or NULL. */
 const void *records_find(const struct records *records, uint32_t tag, uint32_t number, size_t *len);
 

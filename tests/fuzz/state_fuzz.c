@@ -37,21 +37,6 @@ static void look_around(const struct records *records)
 		}
 }
 
-/* The sum is what a fuzzer does not find by itself. */
-static uint64_t sum_of(const uint8_t *bytes, size_t len)
-{
-	uint64_t sum = 0xcbf29ce484222325ull;
-
-	for (size_t i = 0; i + 8 <= len; i += 8) {
-		uint64_t word;
-
-		memcpy(&word, bytes + i, sizeof(word));
-		sum = (sum ^ word) * 0x100000001b3ull;
-		sum ^= sum >> 29;
-	}
-	return sum;
-}
-
 static void whole_file(struct input *input)
 {
 	size_t len = HEADER + input->left;
@@ -64,7 +49,8 @@ static void whole_file(struct input *input)
 	memcpy(file, "BLKSTATE", 8);
 	memcpy(file + 8, &version, sizeof(version));
 	input_take(input, file + HEADER, len - HEADER);
-	words[1] = sum_of(file + HEADER, len - HEADER);
+	/* What a fuzzer does not find by itself. */
+	words[1] = records_sum(file + HEADER, len - HEADER);
 	memcpy(file + 16, words, sizeof(words));
 	if (records_parse(&records, VERSION, file, len, NULL) == 0)
 		look_around(&records);
