@@ -49,7 +49,7 @@ help:
 	@echo 'make fuzz SECONDS=60   each fuzzer for so long'
 	@echo 'make install DESTDIR= PREFIX=/usr/local'
 	@echo 'make sanitize    unit tests and fuzz corpora under ASan and UBSan'
-	@echo 'make soak        200 containers in a row, 20 at once, 100 ends at random moments: hours in the lab'
+	@echo 'make soak MINUTES=30   mixed containers on a host whose calls fail; then 200 containers in a row, 20 at once, 100 ends at random moments: hours in the lab'
 	@echo 'make lint        clang-tidy, cppcheck, gcc -fanalyzer'
 	@echo 'make coverage    lines of devices/, protocol/ and vmm/ that tests and corpora run'
 	@echo 'make check-format / format   the code style'
@@ -84,7 +84,11 @@ format:
 test: all unit-test payload-build
 	@tests/run
 
+# First what goes on for MINUTES with faults, then the engines.
+MINUTES ?= 30
+
 soak: all
+	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_MINUTES=$(MINUTES) bats --timing tests/integration/faults.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
 
 sanitize: $(BUILD)/sanitize/unit $(BUILD)/sanitize/payload fuzz-replay

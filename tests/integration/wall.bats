@@ -63,14 +63,14 @@ has() {
 @test "the binaries are hardened" {
 	[ -x "$(command -v readelf)" ] || skip "readelf is not installed"
 	local file
-	for file in build/bulkhead build/bulkhead-vmm; do
+	for file in build/bulkhead build/bulkhead-vmm build/bulkhead-unpack; do
 		has "$file" 'Flags: .*NOW.*PIE' -d
 		has "$file" GNU_RELRO -l
 		has "$file" __stack_chk_fail --dyn-syms
 		has "$file" '_chk@' --dyn-syms
 	done
 	# The agent is static, and at a fixed address in its VM. None has a stack, or any memory, to write and run code in.
-	for file in build/bulkhead build/bulkhead-vmm build/guest/agent; do
+	for file in build/bulkhead build/bulkhead-vmm build/bulkhead-unpack build/guest/agent; do
 		[ -e "$file" ] || continue
 		has "$file" 'GNU_STACK .* RW ' -l
 		run ! grep -q 'LOAD.* RWE' <<<"$(readelf -Wl "$file")"
