@@ -7,13 +7,14 @@
 
 #include "common/log.h"
 
-/* One spelling against the other is the point. NOLINTNEXTLINE(misc-redundant-expression) */
+/* One spelling against the other is the point. NOLINTBEGIN(misc-redundant-expression) */
 _Static_assert(VIRTIO_FEATURES_COMMON ==
 			       (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
 				1ull << VIRTIO_RING_F_EVENT_IDX) &&
 		       VIRTIO_FEATURES_IN_ORDER ==
 			       (1ull << VIRTIO_F_RING_PACKED | 1ull << VIRTIO_F_IN_ORDER),
 	       "feature bits of virtio 1.2, section 6");
+/* NOLINTEND(misc-redundant-expression) */
 
 void virtio_device_init(struct virtio_device *dev, const struct guest_memory *mem,
 			uint64_t features, unsigned int queue_count, uint16_t queue_size)
