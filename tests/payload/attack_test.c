@@ -150,7 +150,9 @@ static double speed_of(struct payload *neighbour, double duration)
 	from = seconds(clock);
 	sleep_for(duration);
 	to = seconds(clock);
-	ck_assert(to > from);
+	/* On a machine that is busy it may have had no turn at all. */
+	if (to <= from)
+		return 0;
 	return (double)(*(volatile uint64_t *)&neighbour->mailbox->values[0] - before) /
 	       (to - from);
 }
@@ -179,7 +181,7 @@ START_TEST(a_neighbour_keeps_its_speed)
 		payload_wait_arrived(&target.payload);
 		attacked = speed_of(&neighbour, 0.2);
 		target_destroy(&target);
-		if (attacked / alone > best)
+		if (alone > 0 && attacked / alone > best)
 			best = attacked / alone;
 	}
 	printf("a neighbour of an attacker has %.0f%% of its speed\n", best * 100);

@@ -1,0 +1,205 @@
+/*
+ * A disk's random reads of 4 KiB at several depths, of a file in memory and of one on a disk,
+ * beside fio with io_uring on the same file; both by the page cache, which has all of it. The guest
+ * is played by this thread, which sleeps until it is interrupted; the device has its own, as in a
+ * VM.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/core.h"
+#include "devices/blk.h"
+#include "tests/unit/driver.h"
+
+#include <linux/virtio_blk.h>
+
+#define FILE_LEN (64u << 20)
+#define BLOCK	 4096u
+#define RUN_MS	 300
+#define DEPTHS	 128u
+
+static struct {
+	const char *name;
+	char path[64];
+} files[] = {
+	{"in memory", "/dev/shm/bulkhead-core-XXXXXX"},
+	{"cached", "build/bench/core-XXXXXX"},
+};
+
+#define FILES (sizeof(files) / sizeof(files[0]))
+
+static const unsigned int depths[] = {1, 32, DEPTHS};
+
+static const char *no_fio;
+
+static void remove_files(void)
+{
+	for (size_t i = 0; i < FILES; i++)
+		unlink(files[i].path);
+}
+
+static void disk_prepare(void)
+{
+	static uint8_t block[1u << 20];
+
+	no_fio = system("fio --version >/dev/null 2>&1") ? "fio: not installed" : NULL;
+	for (size_t i = 0; i < FILES; i++) {
+		int fd = mkstemp(files[i].path);
+
+		if (fd < 0)
+			core_fail("disk: %s cannot be made", files[i].path);
+		memset(block, 0x5a, sizeof(block));
+		for (unsigned int at = 0; at < FILE_LEN; at += sizeof(block))
+			if (write(fd, block, sizeof(block)) != sizeof(block))
+				core_fail("disk: %s cannot be filled", files[i].path);
+		close(fd);
+	}
+	atexit(remove_files);
+}
+
+/* --- ours --- */
+
+struct guest {
+	struct driver driver;
+	struct blk *blk;
+	struct virtio_blk_outhdr *headers[VIRTQUEUE_SIZE_MAX]; /* by head */
+	uint64_t random;
+};
+
+static void aim(struct guest *guest, struct virtio_blk_outhdr *header)
+{
+	guest->random ^= guest->random << 13;
+	guest->random ^= guest->random >> 7;
+	guest->random ^= guest->random << 17;
+	header->type = VIRTIO_BLK_T_IN;
+	header->sector = guest->random % (FILE_LEN / BLOCK) * (BLOCK / 512);
+}
+
+static void submit_new(struct guest *guest)
+{
+	uint64_t at = driver_alloc(&guest->driver, 16 + 1),
+		 data = driver_alloc(&guest->driver, BLOCK);
+	struct driver_buffer buffers[] = {{at, 16, false}, {data, BLOCK, true}, {at + 16, 1, true}};
+	struct virtio_blk_outhdr *header = driver_at(&guest->driver, at);
+	uint16_t head;
+
+	aim(guest, header);
+	head = driver_submit_indirect(&guest->driver, 0, buffers, 3);
+	guest->headers[head] = header;
+}
+
+/* 2.7.7: only when the device has asked for it. */
+static void notify(struct guest *guest, uint16_t before)
+{
+	const struct driver_queue *queue = &guest->driver.queues[0];
+	uint16_t event;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	memcpy(&event, &queue->used->ring[queue->size], sizeof(event));
+	if (vring_need_event(event, queue->avail->idx, before))
+		driver_kick(&guest->driver, 0);
+}
+
+static void wait_interrupt(struct guest *guest)
+{
+	struct pollfd pfd = {.fd = guest->driver.irq_fd, .events = POLLIN};
+
+	/* An interrupt that came before its entry was taken is no reason to wait for long. */
+	if (poll(&pfd, 1, 10) > 0)
+		driver_interrupted(&guest->driver);
+}
+
+static double measure_ours(const char *path, unsigned int depth)
+{
+	static struct guest guest;
+	struct blk_options options = {.serial = "bench", .name = "disk0", .read_only = true};
+	struct error err = {0};
+	uint64_t start, end, done = 0;
+	uint16_t before;
+
+	memset(&guest, 0, sizeof(guest));
+	guest.random = 88172645463325252ull;
+	driver_init(&guest.driver);
+	options.fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (options.fd < 0 || blk_create(&guest.blk, &options, &guest.driver.mem, &err) < 0)
+		core_fail("disk: %s", err.message);
+	driver_attach(&guest.driver, blk_device(guest.blk), blk_loop(guest.blk), false);
+	driver_start(&guest.driver, VIRTIO_FEATURES_COMMON);
+	for (unsigned int i = 0; i < depth; i++)
+		submit_new(&guest);
+	start = core_now();
+	driver_kick(&guest.driver, 0);
+	for (end = start; end - start < RUN_MS * 1000000ull; end = core_now()) {
+		struct vring_used_elem elem;
+		unsigned int taken = 0;
+
+		before = guest.driver.queues[0].avail->idx;
+		while (driver_collect(&guest.driver, 0, &elem)) {
+			if (elem.len != BLOCK + 1)
+				core_fail("disk: a read has failed");
+			aim(&guest, guest.headers[elem.id]);
+			driver_offer(&guest.driver, 0, (uint16_t)elem.id);
+			taken++;
+		}
+		done += taken;
+		if (taken)
+			notify(&guest, before);
+		else
+			wait_interrupt(&guest);
+	}
+	driver_reset(&guest.driver);
+	driver_detach(&guest.driver);
+	blk_destroy(guest.blk);
+	driver_destroy(&guest.driver);
+	return (double)done * 1e6 / (double)(end - start);
+}
+
+/* --- fio --- */
+
+/* The eighth field of its terse form is the reads a second. */
+static double measure_fio(const char *path, unsigned int depth)
+{
+	char command[256], line[4096], *at = line;
+	FILE *fio;
+
+	snprintf(
+		command, sizeof(command),
+		"fio --name=x --filename=%s --ioengine=io_uring --rw=randread --bs=4k "
+		"--iodepth=%u --invalidate=0 --size=64m --time_based --runtime=%ums --minimal 2>/dev/null",
+		path, depth, RUN_MS);
+	fio = popen(command, "r");
+	if (!fio || !fgets(line, sizeof(line), fio))
+		core_fail("disk: fio says nothing");
+	pclose(fio);
+	for (unsigned int field = 0; field < 7 && at; field++) {
+		at = strchr(at, ';');
+		at = at ? at + 1 : NULL;
+	}
+	if (!at)
+		core_fail("disk: fio says %s", line);
+	return atof(at) / 1000;
+}
+
+static void disk_round(void)
+{
+	for (unsigned int file = 0; file < FILES; file++)
+		for (unsigned int i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
+			char name[96], unit[16];
+
+			snprintf(unit, sizeof(unit), "kIOPS%u", file * 3 + i);
+			snprintf(name, sizeof(name), "read 4k %s, depth %u: fio", files[file].name,
+				 depths[i]);
+			if (!no_fio)
+				core_sample(name, unit, measure_fio(files[file].path, depths[i]));
+			snprintf(name, sizeof(name), "read 4k %s, depth %u: bulkhead%s%s%s",
+				 files[file].name, depths[i], no_fio ? " (" : "",
+				 no_fio ? no_fio : "", no_fio ? ")" : "");
+			core_sample(name, unit, measure_ours(files[file].path, depths[i]));
+		}
+}
+
+const struct core_area core_disk = {.name = "disk", .prepare = disk_prepare, .round = disk_round};
