@@ -52,7 +52,7 @@ void net_tx(struct net_pair *pair)
 	       virtio_queue_pop(&net->dev, net_tx_queue(pair), &pair->chain)) {
 		/* Without a link packets go nowhere, as on a wire. So do those a tap refuses. */
 		if (net->fd_count && send_packet(pair) == -EAGAIN) {
-			virtqueue_unpop(vq, pair->chain.head);
+			virtqueue_unpop(vq, &pair->chain);
 			pair->tx_blocked = true;
 			net_pair_watch(outlet(pair));
 			break;

@@ -43,6 +43,7 @@ int virtqueue_enable(struct virtqueue *vq)
 		return -EINVAL;
 	vq->avail_seen = vq->state.next_avail;
 	vq->unpublished = 0;
+	vq->polled = false;
 	vq->state.ready = true;
 	return 0;
 }
@@ -74,11 +75,13 @@ bool virtqueue_rest(struct virtqueue *vq)
 	return vq->state.packed ? packed_rest(vq) : split_rest(vq);
 }
 
-void virtqueue_unpop(struct virtqueue *vq, struct virtqueue_head head)
+void virtqueue_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain)
 {
-	stats_add(&vq->stats.requests, UINT64_MAX);
+	/* Counters wrap: this takes away. */
+	stats_add(&vq->stats.requests, -1ull);
+	stats_add(&vq->stats.bytes_out, -(uint64_t)chain->readable_len);
 	if (vq->state.packed)
-		packed_unpop(vq, head);
+		packed_unpop(vq, chain->head);
 	else
 		vq->state.next_avail--;
 }

@@ -109,7 +109,7 @@ void virtqueue_poll(struct virtqueue *vq);
 bool virtqueue_rest(struct virtqueue *vq);
 
 /* Gives the chain popped last back, unused: it is the next one to be popped. So again for more. */
-void virtqueue_unpop(struct virtqueue *vq, struct virtqueue_head head);
+void virtqueue_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain);
 
 /*
  * Returns a chain to the driver; len bytes of its writable part were written. The driver sees none

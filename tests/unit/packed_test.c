@@ -126,7 +126,7 @@ END_TEST
 START_TEST(chains_given_back_come_again)
 {
 	struct driver_buffer buffers[] = {buffer(3, false), buffer(2, false), buffer(7, true)};
-	struct virtqueue_head first, second;
+	static struct virtqueue_chain first, second;
 
 	start(FEATURES, 5);
 	/* So that the first one goes over the end. */
@@ -135,14 +135,12 @@ START_TEST(chains_given_back_come_again)
 	virtqueue_push(vq, chain.head, 0);
 	driver_submit(&driver, 0, buffers, 3);
 	driver_submit(&driver, 0, buffers, 2);
-	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
-	first = chain.head;
-	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
-	second = chain.head;
-	virtqueue_unpop(vq, second);
-	virtqueue_unpop(vq, first);
-	ck_assert(virtqueue_pop(vq, &chain) == 1 && chain.head.id == first.id);
-	ck_assert(virtqueue_pop(vq, &chain) == 1 && chain.head.id == second.id);
+	ck_assert_int_eq(virtqueue_pop(vq, &first), 1);
+	ck_assert_int_eq(virtqueue_pop(vq, &second), 1);
+	virtqueue_unpop(vq, &second);
+	virtqueue_unpop(vq, &first);
+	ck_assert(virtqueue_pop(vq, &chain) == 1 && chain.head.id == first.head.id);
+	ck_assert(virtqueue_pop(vq, &chain) == 1 && chain.head.id == second.head.id);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 0);
 }
 END_TEST
