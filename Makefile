@@ -88,7 +88,7 @@ test: all unit-test payload-build
 MINUTES ?= 30
 
 soak: all
-	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_MINUTES=$(MINUTES) bats --timing tests/integration/faults.bats
+	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_SEED=$${SOAK_SEED:-$$$$} SOAK_SECONDS=$$(($(MINUTES) * 60)) bats --timing tests/integration/faults.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
 
 sanitize: $(BUILD)/sanitize/unit $(BUILD)/sanitize/payload fuzz-replay

@@ -45,8 +45,8 @@ agent_lives() {
 	eventually grep -q up "$WORK/out"
 
 	# (The specification of this has a million; the rest is patience.)
-	hog orphans "${ORPHANS:-1500}"
-	[ "$SAID" = "orphans: ${ORPHANS:-1500}" ]
+	hog orphans "${ORPHANS:-1000}"
+	[ "$SAID" = "orphans: ${ORPHANS:-1000}" ]
 	agent_lives
 	[ "$(bulkhead exec "$ID" grep -l 'State:.*zombie' /proc/*/status 2>/dev/null | wc -l)" = 0 ]
 
