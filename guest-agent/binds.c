@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "guest-agent/rootfs.h"
+#include "guest-agent/shares.h"
 #include "guest-agent/spec.h"
 #include "protocol/base64.h"
 #include "protocol/protocol.h"
@@ -78,29 +79,9 @@ static int make_file(const json_t *bind, size_t i, const char *where, struct err
 	return 0;
 }
 
-/* The mount itself stays in the agent; a bind mount of an entry is a mount of its own. */
-static int mount_shares(struct error *err)
-{
-	int ret = make_dir(ROOTFS_SHARES, err);
-
-	if (ret < 0)
-		return ret;
-	if (mount(PROTO_SHARES_TAG, ROOTFS_SHARES, "virtiofs", 0, NULL) < 0)
-		return error_set(err, errno, "mount the shares");
-	return 0;
-}
-
-static bool are_shared(const json_t *binds)
-{
-	for (size_t i = 0; i < json_array_size(binds); i++)
-		if (json_object_get(json_array_get(binds, i), "share"))
-			return true;
-	return false;
-}
-
 int binds_make(const json_t *binds, struct error *err)
 {
-	int ret = are_shared(binds) ? mount_shares(err) : 0;
+	int ret = 0;
 
 	for (size_t i = 0; ret >= 0 && i < json_array_size(binds); i++) {
 		const json_t *bind = json_array_get(binds, i);
@@ -120,7 +101,6 @@ void binds_remove(const json_t *binds)
 	for (size_t i = 0; i < json_array_size(binds); i++)
 		if (json_object_get(json_array_get(binds, i), "file"))
 			unlink(file_place(i, place));
-	umount2(ROOTFS_SHARES, MNT_DETACH);
 }
 
 static int open_device(const char *name, struct error *err)
@@ -133,24 +113,6 @@ static int open_device(const char *name, struct error *err)
 		return error_say(err, EINVAL, "\"%.64s\" is no name of a device", name);
 	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? error_set(err, errno, "open %s", path) : fd;
-}
-
-/*
- * O_DIRECTORY is what makes the kernel mount a directory that the host announces as a file system
- * of its own; a file is never one.
- */
-static int open_share(long long number, struct error *err)
-{
-	char path[sizeof(ROOTFS_SHARES) + 24];
-	int fd;
-
-	snprintf(path, sizeof(path), ROOTFS_SHARES "/%lld", number);
-	fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && errno == ENOTDIR)
-		fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && (errno == ENOTCONN || errno == ECONNREFUSED))
-		return error_say(err, errno, "virtiofsd, which serves the host's files, has ended");
-	return fd < 0 ? error_set(err, errno, "open share %lld", number) : fd;
 }
 
 int bind_open(const json_t *binds, size_t i, struct error *err)
@@ -167,7 +129,7 @@ int bind_open(const json_t *binds, size_t i, struct error *err)
 		return ret < 0 ? ret : open_device(device, err);
 	ret = spec_int(bind, where, "share", 0, INT_MAX, &share, err);
 	if (ret)
-		return ret < 0 ? ret : open_share(share, err);
+		return ret < 0 ? ret : share_open(share, err);
 	if (!json_object_get(bind, "file"))
 		return error_say(err, EINVAL, "%s: nothing was passed into the VM for this mount",
 				 where);

@@ -10,7 +10,7 @@
 
 #include "common/error.h"
 
-/* Puts copies into their place and mounts the shares, in the agent. Returns 0 or -errno. */
+/* Puts copies into their place, in the agent. Returns 0 or -errno. */
 int binds_make(const json_t *binds, struct error *err);
 
 /*

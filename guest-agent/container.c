@@ -8,6 +8,7 @@
 #include "guest-agent/cgroup.h"
 #include "guest-agent/namespaces.h"
 #include "guest-agent/rootfs.h"
+#include "guest-agent/shares.h"
 #include "guest-agent/spec.h"
 
 static int required(const json_t *object, const char *where, const char *key, const json_t **out,
@@ -47,6 +48,7 @@ static int container_build(struct agent *agent, uint32_t request, struct error *
 		    0 ||
 	    (ret = spec_array(container->document, "body", "binds", &container->binds, err)) < 0 ||
 	    (ret = namespaces_parse(container->config, &container->namespaces, err)) < 0 ||
+	    (ret = shares_mount(rootfs, container->binds, err)) < 0 ||
 	    (ret = rootfs_mount(rootfs, err)) < 0 || (ret = binds_make(container->binds, err)) < 0)
 		return ret;
 	container->cgroup_fd = cgroup_make(container->config, err);
@@ -89,6 +91,7 @@ void container_destroy(struct agent *agent)
 	close_fd(&container->cgroup_fd);
 	binds_remove(container->binds);
 	rootfs_unmount();
+	shares_unmount();
 	json_decref(container->document);
 	memset(container, 0, sizeof(*container));
 	container->cgroup_fd = -1;

@@ -11,6 +11,7 @@
 #include "guest-agent/network.h"
 #include "guest-agent/report.h"
 #include "guest-agent/resolver.h"
+#include "guest-agent/rootfs.h"
 #include "guest-agent/spec.h"
 
 /* The host is gone, and with it everybody who could want this VM. */
@@ -122,6 +123,7 @@ static int on_exec(struct agent *agent, const struct proto_frame *frame, struct 
 	ret = spec_object(body, "body", "process", &process, err);
 	if (!ret)
 		ret = error_say(err, EINVAL, "body.process: is missing");
+	rootfs_changed();
 	if (ret > 0)
 		ret = container_exec(agent, head.process, process, frame->id, err);
 	json_decref(body);
@@ -144,6 +146,8 @@ static int on_signal(struct agent *agent, const struct proto_frame *frame, struc
 	task = task_find(agent, body.process);
 	if (!task || task->pid < 0)
 		return no_process(err, body.process);
+	/* As a signal to read the configuration that was copied in. */
+	rootfs_changed();
 	if ((body.flags & PROTO_SIGNAL_ALL) && task->state >= TASK_STARTING)
 		ret = cgroup_signal(agent->container.cgroup_fd, (int)body.signal);
 	else
@@ -250,9 +254,14 @@ static int on_update(struct agent *agent, const struct proto_frame *frame, struc
 {
 	json_t *body = parse_body(frame, err);
 	const json_t *resources = NULL;
+	const char *root = NULL;
 	int ret = body ? need_container(agent, err) : -EINVAL;
 
 	if (ret == 0)
+		ret = spec_string(body, "body", "root", &root, err);
+	if (ret > 0)
+		rootfs_changed();
+	if (ret >= 0)
 		ret = spec_object(body, "body", "resources", &resources, err);
 	if (ret > 0)
 		ret = cgroup_apply(agent->container.cgroup_fd, resources, err);

@@ -1,6 +1,8 @@
 #include "guest-agent/rootfs.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -8,9 +10,13 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/forget.h"
 #include "guest-agent/dm.h"
 #include "guest-agent/drive.h"
+#include "guest-agent/shares.h"
 #include "guest-agent/spec.h"
+
+static bool upper_is_shared;
 
 #define LAYERS_MAX 500
 #define DATA_MAX   4096 /* a page: what mount(2) takes */
@@ -103,6 +109,57 @@ static int scratch_mount(const char *device, struct error *err)
 	return 0;
 }
 
+/*
+ * The writable layer is a directory of the host's, on which the host's kernel has the same overlay:
+ * its attributes are the host's to follow, so nothing but what every overlayfs knows may be written
+ * there. The work directory is ours alone.
+ */
+static int shared_upper(const json_t *upper, char *data, struct error *err)
+{
+	const char *directory = NULL, *work = NULL;
+	long long share = 0;
+	size_t used = strlen(data);
+	int fd, ret;
+
+	if ((ret = spec_int(upper, "rootfs.upper", "share", 0, INT_MAX, &share, err)) < 0 ||
+	    (ret = spec_string(upper, "rootfs.upper", "directory", &directory, err)) < 0 ||
+	    (ret = spec_string(upper, "rootfs.upper", "work", &work, err)) < 0)
+		return ret;
+	if (!directory || !work)
+		return error_say(err, EINVAL, "rootfs.upper: directory or work is missing");
+	/* The entry becomes a mount when it is first opened. */
+	fd = share_open(share, err);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	ret = snprintf(data + used, DATA_MAX - used,
+		       ",upperdir=shares/%lld/%s,workdir=shares/%lld/%s,uuid=null", share,
+		       directory, share, work);
+	return (size_t)ret < DATA_MAX - used ? 0 : error_say(err, E2BIG, "rootfs: too many layers");
+}
+
+/*
+ * One st_dev for all of it (xino), as where all layers are on one file system: tar, du and rsync
+ * are told to stay on one.
+ */
+static int upper_mount(const json_t *rootfs, char *data, struct error *err)
+{
+	const json_t *upper = NULL;
+	const char *scratch = NULL;
+	int ret = spec_object(rootfs, "rootfs", "upper", &upper, err);
+
+	if (ret < 0)
+		return ret;
+	upper_is_shared = upper != NULL;
+	if (upper)
+		return shared_upper(upper, data, err);
+	if ((ret = spec_string(rootfs, "rootfs", "scratch", &scratch, err)) < 0 ||
+	    (ret = scratch_mount(scratch, err)) < 0)
+		return ret;
+	strcat(data, ",upperdir=scratch/upper,workdir=scratch/work");
+	return 0;
+}
+
 static int layers_mount(const json_t *lower, char *data, struct error *err)
 {
 	size_t count = json_array_size(lower);
@@ -118,23 +175,17 @@ static int layers_mount(const json_t *lower, char *data, struct error *err)
 static int overlay_mount(const json_t *rootfs, struct error *err)
 {
 	const json_t *lower = NULL;
-	const char *scratch = NULL;
 	bool metacopy = false, userxattr = false;
 	char data[DATA_MAX] = "";
 	int ret;
 
 	if ((ret = spec_array(rootfs, "rootfs", "lower", &lower, err)) < 0 ||
-	    (ret = spec_string(rootfs, "rootfs", "scratch", &scratch, err)) < 0 ||
 	    (ret = spec_bool(rootfs, "rootfs", "metacopy", &metacopy, err)) < 0 ||
 	    (ret = spec_bool(rootfs, "rootfs", "userxattr", &userxattr, err)) < 0 ||
-	    (ret = layers_mount(lower, data, err)) < 0 || (ret = scratch_mount(scratch, err)) < 0 ||
-	    (ret = make_dir("rootfs", err)) < 0)
+	    (ret = layers_mount(lower, data, err)) < 0 ||
+	    (ret = upper_mount(rootfs, data, err)) < 0 || (ret = make_dir("rootfs", err)) < 0)
 		return ret;
-	/*
-	 * One st_dev for all of it, as where all layers are on one file system: tar, du and rsync
-	 * are told to stay on one.
-	 */
-	strcat(data, ",upperdir=scratch/upper,workdir=scratch/work,xino=on");
+	strcat(data, ",xino=on");
 	if (metacopy)
 		strcat(data, ",metacopy=on");
 	if (userxattr)
@@ -142,6 +193,17 @@ static int overlay_mount(const json_t *rootfs, struct error *err)
 	if (mount("overlay", "rootfs", "overlay", 0, data) < 0)
 		return error_set(err, errno, "mount overlay");
 	return 0;
+}
+
+void rootfs_changed(void)
+{
+	cleanup_fd int fd = -1;
+
+	if (!upper_is_shared)
+		return;
+	fd = open(ROOTFS_PATH, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		forget_names(fd);
 }
 
 int rootfs_mount(const json_t *rootfs, struct error *err)

@@ -13,6 +13,12 @@
 /* Mounts what CREATE's "rootfs" says at ROOTFS_PATH. Nothing stays mounted after an error. */
 int rootfs_mount(const json_t *rootfs, struct error *err);
 
+/*
+ * Something may have changed the upper directory of a shared root on the host: names are looked for
+ * again. Of no effect on another root.
+ */
+void rootfs_changed(void);
+
 /* Takes it all down again. */
 void rootfs_unmount(void);
 

@@ -78,7 +78,11 @@ enum proto_type {
 	PROTO_PS,	/* no body; OK carries what ps.h describes */
 	PROTO_STATS,	/* no body; OK carries what stats.h describes */
 	PROTO_FREEZE, /* struct proto_freeze; OK once all of the container has stopped or goes on */
-	PROTO_UPDATE, /* JSON: {"resources": OCI linux.resources} */
+	/*
+	 * JSON: {"resources": OCI linux.resources}; "root": "changed": on the host, the names that
+	 * the guest remembers of it are looked for again.
+	 */
+	PROTO_UPDATE,
 	PROTO_HOLDERS, /* no body, answered by the VMM: OK carries uint32_t pids on the host */
 	PROTO_EVENTS,  /* no body, answered by the VMM: from now on OOM events come here */
 	PROTO_REQUEST_LAST = PROTO_EVENTS,

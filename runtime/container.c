@@ -101,6 +101,8 @@ static int launch(struct container *container, const struct globals *globals,
 	cleanup_fd int control_fd = listen_in(container->state.dir_fd, STATE_CONTROL_SOCKET, err);
 	cleanup_fd int vsock_fd = listen_in(container->state.dir_fd, STATE_VSOCK_SOCKET, err);
 	cleanup_fd int oom_fd = state_open_oom(&container->state);
+	cleanup_fd int root_fd = shared_root_clone(&container->shared_root, &container->bundle,
+						   err);
 	cleanup_fd int vmm_end = -1;
 	cleanup_fd int vmm_hold_end = -1;
 	struct vmm_options options = {
@@ -112,6 +114,8 @@ static int launch(struct container *container, const struct globals *globals,
 		.nics = container->slots.nics,
 		.user_net = container->slots.user,
 		.shares = &container->shares,
+		.root_fd = root_fd,
+		.dir_fd = container->state.dir_fd,
 		.vsock_fd = vsock_fd,
 		.control_fd = control_fd,
 		.tty_fd = tty_fd,
@@ -126,7 +130,7 @@ static int launch(struct container *container, const struct globals *globals,
 	};
 	int pair[2], ret;
 	pid_t pid;
-	if (control_fd < 0 || vsock_fd < 0)
+	if (control_fd < 0 || vsock_fd < 0 || (root_fd < 0 && root_fd != -ENODATA))
 		return error_set(err, ENOMEM, "start the VMM");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_set(err, errno, "socketpair");
@@ -136,7 +140,7 @@ static int launch(struct container *container, const struct globals *globals,
 	if (container->console)
 		container->hold_fd = vm_hold_open(&vmm_hold_end);
 	options.hold_fd = vmm_hold_end;
-	ret = shares_prepare(&container->shares, &container->binds, err);
+	ret = shares_prepare(&container->shares, &container->binds, &container->shared_root, err);
 	if (ret < 0)
 		return ret;
 	pid = vmm_start(&container->files, &options, err);
@@ -171,7 +175,8 @@ static int launch_confirmed(struct container *container, const struct globals *g
 		return ret;
 	waitpid(container->state.pid, NULL, 0);
 	images_destroy(images);
-	ret = images_make(images, &container->bundle, &globals->settings, false, err);
+	ret = images_make(images, &container->bundle, &globals->settings, &container->shared_root,
+			  false, err);
 	return ret < 0 ? ret : launch(container, globals, images, cmdline, template, tty_fd, err);
 }
 
@@ -245,6 +250,18 @@ static json_t *agent_config(const struct container *container)
 	return config;
 }
 
+static json_t *describe_rootfs(const struct container *container, const struct images *images)
+{
+	json_t *rootfs = images_describe(images);
+
+	/* The last of the shares (shares.h). */
+	if (shared_root_used(&container->shared_root))
+		json_object_set_new(rootfs, "upper",
+				    shared_root_describe(&container->shared_root,
+							 container->binds.share_count));
+	return rootfs;
+}
+
 static char *create_body(const struct container *container, const struct images *images,
 			 json_t *seccomp)
 {
@@ -253,7 +270,7 @@ static char *create_body(const struct container *container, const struct images 
 
 	body = json_pack("{s:s, s:s, s:o, s:o, s:O}", "id", container->state.id, "bundle",
 			 container->bundle.path, "config", agent_config(container), "rootfs",
-			 images_describe(images), "binds", container->binds.how);
+			 describe_rootfs(container, images), "binds", container->binds.how);
 	if (seccomp)
 		json_object_set(body, "seccomp", seccomp);
 	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
@@ -368,14 +385,21 @@ static int make(struct container *container, const struct globals *globals,
 	};
 	/* A clone's memory is its own, copied page by page: no other process can serve its queues.
 	 */
-	bool wanted = template_wanted(&globals->settings) && !container->binds.share_count;
+	bool wanted = template_wanted(&globals->settings) && !container->binds.share_count &&
+		      !shared_root_used(&container->shared_root);
 	cleanup_fd int tty_fd = -1;
 	int ret;
 
 	describe(container);
-	ret = state_save(&container->state, err);
+	ret = shared_root_make(&container->shared_root, err);
+	if (ret == 0 && shared_root_used(&container->shared_root))
+		json_object_set_new(container->state.doc, "upper",
+				    shared_root_save(&container->shared_root));
 	if (ret == 0)
-		ret = images_make(&images, &container->bundle, &globals->settings, true, err);
+		ret = state_save(&container->state, err);
+	if (ret == 0)
+		ret = images_make(&images, &container->bundle, &globals->settings,
+				  &container->shared_root, true, err);
 	container->images_ns = monotonic_ns();
 	if (images.scratch_fd >= 0)
 		container->size.disk_bytes = scratch_memory(images.scratch_fd);
@@ -450,6 +474,9 @@ static int prepare(struct container *container, const struct globals *globals,
 		ret = rates_read(&container->rates, &globals->settings, err);
 	if (ret == 0)
 		ret = binds_prepare(&container->binds, &container->bundle, err);
+	if (ret == 0)
+		ret = shared_root_find(&container->shared_root, &container->bundle,
+				       &globals->settings, err);
 	if (ret == 0)
 		ret = check_terminal(container, options, err);
 	if (ret == 0)
@@ -536,6 +563,7 @@ void container_discard(struct container *container)
 		waitpid(container->state.pid, NULL, WNOHANG);
 	/* Before the control group goes: a thread of KVM's is in it as long as the VM is there. */
 	close_fd(&container->hold_fd);
+	close_fd(&container->shared_root.work_fd);
 	if (ret == 0)
 		ret = teardown(&container->state, &err);
 	if (ret < 0)
@@ -549,6 +577,7 @@ void container_destroy(struct container *container)
 	control_close(&container->control);
 	close_fd(&container->control.interrupt_fd);
 	shares_destroy(&container->shares);
+	shared_root_destroy(&container->shared_root);
 	binds_destroy(&container->binds);
 	bundle_destroy(&container->bundle);
 	vmm_files_destroy(&container->files);

@@ -11,6 +11,7 @@
 #include "runtime/options.h"
 #include "runtime/rates.h"
 #include "runtime/placement.h"
+#include "runtime/shared_root.h"
 #include "runtime/shares.h"
 #include "runtime/state.h"
 #include "runtime/vmm_process.h"
@@ -32,6 +33,7 @@ struct container {
 	struct network_slots slots;
 	struct rates rates;
 	struct binds binds;
+	struct shared_root shared_root;
 	struct shares shares;
 	struct vmm_files files;
 	struct placement placement;
@@ -45,7 +47,8 @@ struct container {
 #define CONTAINER_INIT                                                               \
 	{                                                                            \
 		.state = STATE_INIT, .bundle = BUNDLE_INIT, .control = CONTROL_INIT, \
-		.placement = PLACEMENT_INIT, .hold_fd = -1, .shares = SHARES_INIT    \
+		.placement = PLACEMENT_INIT, .hold_fd = -1, .shares = SHARES_INIT,   \
+		.shared_root = SHARED_ROOT_INIT                                      \
 	}
 
 /*

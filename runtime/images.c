@@ -122,7 +122,7 @@ static int add_overlay(struct images *images, const struct overlay *overlay, boo
 		else
 			count++;
 	}
-	if (ret > 0 && overlay->upper)
+	if (ret > 0 && overlay->upper && !images->upper_shared)
 		ret = add_upper(images, overlay, err) < 0 ? -err->code : 1;
 	for (size_t i = 0; i < count; i++) {
 		if (ret <= 0)
@@ -164,20 +164,22 @@ static int add_scratch(struct images *images, const struct bundle *bundle,
 
 	if (ret < 0)
 		return error_prefix(err, ret, "scratch-size");
-	if (json_is_true(json_at(bundle->config, "root", "readonly", NULL)))
+	if (images->upper_shared || json_is_true(json_at(bundle->config, "root", "readonly", NULL)))
 		return 0;
 	images->scratch_fd = scratch_make(bytes, err);
 	return images->scratch_fd < 0 ? images->scratch_fd : 0;
 }
 
 int images_make(struct images *images, const struct bundle *bundle, const struct settings *settings,
-		bool quick, struct error *err)
+		const struct shared_root *root, bool quick, struct error *err)
 {
 	const char *seal = settings_text(settings, "seal");
 	const char *image = settings_text(settings, "image");
-	/* The scratch disk first: what is wrong with it is found at once. */
-	int ret = add_scratch(images, bundle, settings, err);
+	int ret;
 
+	images->upper_shared = shared_root_used(root);
+	/* The scratch disk first: what is wrong with it is found at once. */
+	ret = add_scratch(images, bundle, settings, err);
 	images->sealed = seal && !strcmp(seal, "verity");
 	if (ret < 0)
 		return ret;

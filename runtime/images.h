@@ -9,6 +9,7 @@
 #include "runtime/bundle.h"
 #include "runtime/layer_cache.h"
 #include "runtime/settings.h"
+#include "runtime/shared_root.h"
 
 #include <stdbool.h>
 
@@ -24,9 +25,11 @@ struct image_layer {
 struct images {
 	struct image_layer *layers; /* the top layer first; together they are the first disk */
 	size_t count;
-	int scratch_fd; /* empty ext4, sparse, the second disk; -1 when the root is read-only */
+	/* Empty ext4, sparse, the second disk; -1 when the root is read-only, or shared. */
+	int scratch_fd;
 	bool metacopy, userxattr; /* how the layers have to be joined */
 	bool sealed;		  /* the layers, by dm-verity */
+	bool upper_shared;	  /* the engine's upper directory is not among them: no scratch */
 };
 
 #define IMAGES_INIT              \
@@ -40,7 +43,7 @@ struct images {
  * images_confirm has to be asked before anything of the guest's is believed.
  */
 int images_make(struct images *images, const struct bundle *bundle, const struct settings *settings,
-		bool quick, struct error *err);
+		const struct shared_root *root, bool quick, struct error *err);
 
 /*
  * Reads the directories of the layers that were taken unread, while the VM boots. Returns 0,

@@ -42,6 +42,7 @@ static const struct setting {
 	{.name = "pod-sandbox", .type = CHOICE, .annotation = false, .choices = {"process", "vm"}},
 	{.name = "process-runtime", .type = TEXT, .annotation = false},
 	{.name = "publish", .type = TEXT, .annotation = true},
+	{.name = "root", .type = CHOICE, .annotation = true, .choices = {"scratch", "shared"}},
 	{.name = "scratch-size", .type = TEXT, .annotation = true},
 	{.name = "seal", .type = CHOICE, .annotation = true, .choices = {"off", "verity"}},
 	{.name = "template", .type = CHOICE, .annotation = true, .choices = {"auto", "off"}},

@@ -1,6 +1,7 @@
 #include "runtime/teardown.h"
 #include "runtime/cgroup.h"
 #include "runtime/hooks.h"
+#include "runtime/shared_root.h"
 
 int teardown(struct state *state, struct error *err)
 {
@@ -9,6 +10,8 @@ int teardown(struct state *state, struct error *err)
 
 	if (ret == 0)
 		ret = cgroup_remove(&cgroup, err);
+	if (ret == 0)
+		ret = shared_root_remove(json_object_get(state->doc, "upper"), err);
 	if (ret == 0)
 		ret = state_remove(state, err);
 	if (ret == 0)

@@ -1,5 +1,6 @@
 #include "runtime/vmm_process.h"
 #include "runtime/file.h"
+#include "runtime/root_keeper.h"
 
 #include "common/cleanup.h"
 #include "common/kvm.h"
@@ -181,6 +182,8 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_fd(line, "--vsock-fd", options->vsock_fd);
 	push_fd(line, "--control-fd", options->control_fd);
 	push_fd(line, "--parent-fd", options->parent_fd);
+	if (options->root_fd >= 0)
+		push_fd(line, "--root-fd", options->root_fd);
 	if (options->hold_fd >= 0)
 		push_fd(line, "--hold-fd", options->hold_fd);
 	if (options->oom_fd >= 0)
@@ -235,6 +238,7 @@ struct birth {
 	const struct command_line *line;
 	struct placement *placement;
 	const struct shares *shares;
+	int root_fd, dir_fd;
 	int tty_fd;
 	int status_fd; /* takes a struct failure */
 	int hold_fd;   /* gives a byte when the child may go on; -1: at once */
@@ -269,6 +273,9 @@ static void __attribute__((noreturn)) child(const struct birth *birth)
 	    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		goto failed_errno;
 	failure.code = -shares_start(birth->shares, &failure.step);
+	if (failure.code)
+		goto failed;
+	failure.code = -root_keeper_start(birth->root_fd, birth->dir_fd, &failure.step);
 	if (failure.code)
 		goto failed;
 	failure.step = NULL;
@@ -429,6 +436,8 @@ pid_t vmm_start(const struct vmm_files *files, const struct vmm_options *options
 		.line = &line,
 		.placement = options->placement,
 		.shares = options->shares,
+		.root_fd = options->root_fd,
+		.dir_fd = options->dir_fd,
 		.tty_fd = options->tty_fd,
 		.hold_fd = -1,
 	};

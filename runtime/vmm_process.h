@@ -42,6 +42,8 @@ struct vmm_options {
 	unsigned int nics;
 	bool user_net; /* they are for passt */
 	const struct shares *shares;
+	int root_fd; /* the mount of a shared root, for the VMM's namespace; negative: none */
+	int dir_fd;  /* the state folder */
 	int vsock_fd, control_fd, parent_fd;
 	int hold_fd; /* of vm_hold_open; -1: none */
 	int tty_fd;  /* becomes the VMM's controlling terminal and standard streams; -1: none */

@@ -1,6 +1,7 @@
 #include "vmm/jail.h"
 
 #include <cap-ng.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/close_range.h>
 #include <linux/landlock.h>
@@ -98,15 +99,29 @@ static int new_namespaces(void)
 	return 0;
 }
 
-static int enter_empty_root(struct error *err)
+/* An empty directory on a mount of its own, in no namespace. */
+static int make_empty_root(struct error *err)
 {
-	/* Nothing that happens to our mounts may reach the host's, and the other way. */
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return error_set(err, errno, "jail: make mounts private");
-	/* On a directory that surely is there; with the old root it goes away from below. */
-	if (mount("jail", "/proc", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		  "mode=0,size=4k") < 0)
-		return error_set(err, errno, "jail: mount an empty root");
+	unsigned int attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+				  MOUNT_ATTR_NOEXEC;
+	cleanup_fd int fs_fd = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	int fd = -1;
+
+	if (fs_fd >= 0 && fsconfig(fs_fd, FSCONFIG_SET_STRING, "source", "jail", 0) == 0 &&
+	    fsconfig(fs_fd, FSCONFIG_SET_STRING, "mode", "0", 0) == 0 &&
+	    fsconfig(fs_fd, FSCONFIG_SET_STRING, "size", "4k", 0) == 0 &&
+	    fsconfig(fs_fd, FSCONFIG_SET_FLAG, "ro", NULL, 0) == 0 &&
+	    fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		fd = fsmount(fs_fd, FSMOUNT_CLOEXEC, attributes);
+	return fd < 0 ? error_set(err, errno, "jail: mount an empty root") : fd;
+}
+
+/* The mount becomes the root of the namespace; with the old root all else goes away from below. */
+static int change_root(int mount_fd, struct error *err)
+{
+	/* On a directory that surely is there. */
+	if (move_mount(mount_fd, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return error_set(err, errno, "jail: mount the new root");
 	if (chdir("/proc") < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		return error_set(err, errno, "jail: pivot_root");
 	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
@@ -114,12 +129,32 @@ static int enter_empty_root(struct error *err)
 	return 0;
 }
 
-static int enter_namespaces(struct error *err)
+static int enter_empty_root(int root_fd, struct error *err)
+{
+	cleanup_fd int empty_fd = -1;
+	int ret;
+
+	/* Nothing that happens to our mounts may reach the host's, and the other way. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return error_set(err, errno, "jail: make mounts private");
+	empty_fd = make_empty_root(err);
+	if (empty_fd < 0)
+		return empty_fd;
+	ret = change_root(root_fd >= 0 ? root_fd : empty_fd, err);
+	if (ret < 0 || root_fd < 0)
+		return ret;
+	/* Out of the namespace's tree: no path leads from one to the other. */
+	if (fchdir(empty_fd) < 0 || chroot(".") < 0 || chdir("/") < 0)
+		return error_set(err, errno, "jail: leave the container's root");
+	return 0;
+}
+
+static int enter_namespaces(int root_fd, struct error *err)
 {
 	int ret = new_namespaces();
 
 	if (ret == 0)
-		return enter_empty_root(err);
+		return enter_empty_root(root_fd, err);
 	if (ret != -EPERM && ret != -ENOSPC && ret != -EINVAL && ret != -ENOSYS)
 		return error_set(err, -ret, "jail: new namespaces");
 	log_warn("jail: no namespaces of its own for the VMM (%s); run as root, or allow "
@@ -244,7 +279,7 @@ void jail_prepare_libc(void)
 	mallopt(M_ARENA_MAX, 1);
 }
 
-int jail_enter(unsigned int relaxed, struct error *err)
+int jail_enter(unsigned int relaxed, int root_fd, struct error *err)
 {
 	int ret = 0;
 
@@ -252,7 +287,9 @@ int jail_enter(unsigned int relaxed, struct error *err)
 		log_warn("jail: layers are left out (--relax): do not run strangers' code");
 	jail_prepare_libc();
 	if (!(relaxed & JAIL_NAMESPACES))
-		ret = enter_namespaces(err);
+		ret = enter_namespaces(root_fd, err);
+	/* A directory of the container's must not stay open. */
+	close_fd(&root_fd);
 	if (ret == 0 && !(relaxed & JAIL_LIMITS))
 		ret = set_limits(err);
 	if (ret == 0 && !(relaxed & JAIL_USER)) {

@@ -31,8 +31,11 @@ int jail_close_others(const int *keep, unsigned int count, struct error *err);
  * Enters the jail but for its seccomp filters, which each thread installs for itself
  * (vmm/filter.h). The process must have one thread. relaxed: layers to leave out. A step that
  * this host does not offer is logged and left out; one that fails where it should not is an error.
+ *
+ * root_fd, unless negative, is a mount that becomes the root of the mount namespace, for others who
+ * enter it; taken over. The process itself has its empty root all the same, and no way from there.
  */
-int jail_enter(unsigned int relaxed, struct error *err);
+int jail_enter(unsigned int relaxed, int root_fd, struct error *err);
 
 /* A part of it: lets the C library do what would open a file, or ask for much, in there. */
 void jail_prepare_libc(void);

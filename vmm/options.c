@@ -21,6 +21,7 @@ enum option_key {
 	KEY_CONTROL_FD,
 	KEY_PARENT_FD,
 	KEY_HOLD_FD,
+	KEY_ROOT_FD,
 	KEY_STDIO,
 	KEY_OOM_FD,
 	KEY_LOG_FD,
@@ -51,6 +52,8 @@ static const struct argp_option option_list[] = {
 	{"parent-fd", KEY_PARENT_FD, "N", 0, "The first control client, connected", 0},
 	{"hold-fd", KEY_HOLD_FD, "N", 0,
 	 "A socket to send the VM to: it is taken down when the other end has gone too", 0},
+	{"root-fd", KEY_ROOT_FD, "N", 0,
+	 "A mount that is the root of the VMM's mount namespace, out of its own reach", 0},
 	{"stdio", KEY_STDIO, "A,B,C", 0, "Streams of process 0 (default 0,1,2)", 0},
 	{"oom-fd", KEY_OOM_FD, "N", 0, "A file that is written to when the guest kills for memory",
 	 0},
@@ -272,6 +275,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_HOLD_FD:
 		options->hold_fd = parse_fd(state, "--hold-fd", arg);
 		return 0;
+	case KEY_ROOT_FD:
+		options->root_fd = parse_fd(state, "--root-fd", arg);
+		return 0;
 	case KEY_STDIO:
 		parse_stdio(state, options, arg);
 		return 0;
@@ -338,6 +344,7 @@ void options_parse(struct vmm_options *options, int argc, char **argv)
 		.control_fd = -1,
 		.parent_fd = -1,
 		.hold_fd = -1,
+		.root_fd = -1,
 		.stdio = {0, 1, 2},
 		.oom_fd = -1,
 		.log_fd = -1,

@@ -45,6 +45,7 @@ struct vmm_options {
 	int parent_fd;
 	int hold_fd; /* a socket that is sent the VM's descriptor; whoever has its end holds the VM
 		      */
+	int root_fd; /* the jail's namespace has this mount as its root */
 	int stdio[3];
 	int oom_fd;
 	int log_fd;

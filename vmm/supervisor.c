@@ -455,7 +455,7 @@ static int start(struct supervisor *sup, struct error *err)
 		ret = machine_create(&sup->machine, &machine, err);
 	/* Nothing that a guest or an image has a say in was read before this. */
 	if (ret == 0)
-		ret = jail_enter(sup->options->relaxed, err);
+		ret = jail_enter(sup->options->relaxed, sup->options->root_fd, err);
 	if (ret == 0)
 		ret = build_machine(sup, err);
 	if (ret == 0)

@@ -42,7 +42,7 @@ static int in_jail(jailed_fn *fn, const void *arg, unsigned int relaxed, int log
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
 		log_open(log_fd, false, LOG_LEVEL_ERROR);
-		if (jail_enter(relaxed, &err) < 0 || filter_prepare(&err) < 0) {
+		if (jail_enter(relaxed, -1, &err) < 0 || filter_prepare(&err) < 0) {
 			fprintf(stderr, "%s\n", err.message);
 			_exit(99);
 		}

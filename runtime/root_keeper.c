@@ -1,0 +1,136 @@
+#include "runtime/root_keeper.h"
+#include "runtime/companion.h"
+#include "runtime/control_client.h"
+
+#include "common/cleanup.h"
+#include "common/forget.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/fanotify.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PERIOD	  1000 /* ms between two looks at the guest's changes */
+#define QUIET	  20   /* ms without an event: whoever was at it has done its work */
+#define ASK_LIMIT 2000 /* ms for the guest to forget */
+
+#define CHANGED "{\"root\":\"changed\"}"
+
+enum { ROOT_FD = 3, DIR_FD, EVENT_FD, FIRST_OTHER };
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What happened is of no interest, only that something did. */
+static void drain(void)
+{
+	struct fanotify_event_metadata events[64];
+	ssize_t len;
+
+	while ((len = read(EVENT_FD, events, sizeof(events))) > 0)
+		for (struct fanotify_event_metadata *event = events; FAN_EVENT_OK(event, len);
+		     event = FAN_EVENT_NEXT(event, len))
+			if (event->fd >= 0)
+				close(event->fd);
+}
+
+static bool happens(int timeout_ms)
+{
+	struct pollfd events = {.fd = EVENT_FD, .events = POLLIN};
+
+	return poll(&events, 1, timeout_ms) > 0;
+}
+
+/* A guest that does not answer is its own affair. */
+static void tell_guest(void)
+{
+	struct control control = CONTROL_INIT;
+
+	if (control_connect(&control, DIR_FD, NULL) == 0)
+		control_request(&control, PROTO_UPDATE, CHANGED, strlen(CHANGED), ASK_LIMIT, NULL,
+				NULL);
+	control_close(&control);
+}
+
+static void __attribute__((noreturn)) keep(void)
+{
+	int64_t next = now_ms();
+
+	for (;;) {
+		int64_t left = next - now_ms();
+
+		if (left <= 0) {
+			forget_names(ROOT_FD);
+			next = now_ms() + PERIOD;
+		} else if (happens((int)left)) {
+			do
+				drain();
+			while (now_ms() < next && happens(QUIET));
+			tell_guest();
+		}
+	}
+}
+
+struct keeper {
+	int root_fd, dir_fd;
+};
+
+/* Nothing else stays open: engines wait for the end of the container's streams. */
+static int hold_on_to(int root_fd, int dir_fd, int event_fd)
+{
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int fds[] = {null_fd, null_fd, null_fd, root_fd, dir_fd, event_fd};
+	int high[sizeof(fds) / sizeof(fds[0])];
+
+	/* Out of the way of each other first. */
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_OTHER);
+		if (high[i] < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (dup2(high[i], (int)i) < 0)
+			return -1;
+	return 0;
+}
+
+static void run(struct companion *companion, void *ctx)
+{
+	const struct keeper *keeper = ctx;
+	int event_fd, dir_fd;
+
+	companion->step = "watch the engine's overlay";
+	event_fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK,
+				 O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_LARGEFILE);
+	if (event_fd < 0 || fanotify_mark(event_fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM,
+					  FAN_CLOSE | FAN_ONDIR, keeper->root_fd, ".") < 0)
+		return;
+	companion->step = "open the state folder";
+	/* Opened anew: the runtime's descriptor has the container's lock. */
+	dir_fd = openat(keeper->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd < 0)
+		return;
+	prctl(PR_SET_NAME, "bulkhead-root");
+	companion_ready(companion);
+	/* Not before that: the numbers may be in use. */
+	if (hold_on_to(keeper->root_fd, dir_fd, event_fd) < 0 || chdir("/") < 0)
+		_exit(127);
+	close_range(FIRST_OTHER, ~0u, 0);
+	keep();
+}
+
+int root_keeper_start(int root_fd, int dir_fd, const char **step)
+{
+	struct keeper keeper = {root_fd, dir_fd};
+
+	*step = "start the shared root's keeper";
+	return root_fd < 0 ? 0 : companion_start(0, run, &keeper, step);
+}
