@@ -383,10 +383,7 @@ static int make(struct container *container, const struct globals *globals,
 		.cmdline = cmdline && *cmdline ? cmdline : NULL,
 		.lowers = 1,
 	};
-	/* A clone's memory is its own, copied page by page: no other process can serve its queues.
-	 */
-	bool wanted = template_wanted(&globals->settings) && !container->binds.share_count &&
-		      !shared_root_used(&container->shared_root);
+	bool wanted = template_wanted(&globals->settings);
 	cleanup_fd int tty_fd = -1;
 	int ret;
 
@@ -410,6 +407,7 @@ static int make(struct container *container, const struct globals *globals,
 	shape.scratch = images.scratch_fd >= 0;
 	shape.nics = container->slots.nics;
 	shape.user_net = container->slots.user;
+	shape.shares = container->binds.share_count || shared_root_used(&container->shared_root);
 	if (wanted && template_find(&template, &shape, NULL) < 0)
 		wanted = false;
 	if (ret == 0)

@@ -25,6 +25,7 @@ struct template_shape {
 	bool scratch;
 	unsigned int nics; /* without a link */
 	bool user_net;	   /* they are for passt */
+	bool shares;	   /* a file system without a back end */
 };
 
 #define TEMPLATE_NAME_LEN 16

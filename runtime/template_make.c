@@ -62,6 +62,8 @@ static void build_line(struct maker_line *line, const struct template_shape *sha
 		push_pair(line, "--disk", strdup("empty"));
 	for (unsigned int i = 0; i < shape->nics; i++)
 		push_pair(line, "--nic", strdup(shape->user_net ? "stream" : "tap"));
+	if (shape->shares)
+		push_pair(line, "--fs", strdup("empty"));
 	if (shape->cmdline)
 		push_pair(line, "--cmdline", strdup(shape->cmdline));
 	push_pair(line, "--save-template", format("state=%d,memory=%d", state_fd, memory_fd));

@@ -183,12 +183,13 @@ static int plug_fs(struct device_set *set, struct error *err)
 		.records_inflight = set->config.options->fs_records_inflight,
 		.thread_begins = set->config.confined ? fs_thread_begins : NULL,
 	};
-	int ret;
+	int ret = 0;
 
-	if (options.fd < 0)
+	if (options.fd < 0 && !set->config.options->fs_empty)
 		return 0;
-	ret = daemon_log_open(&set->fs_log, "virtiofsd", set->config.options->fs_log_fd,
-			      set->config.loop);
+	if (options.fd >= 0)
+		ret = daemon_log_open(&set->fs_log, "virtiofsd", set->config.options->fs_log_fd,
+				      set->config.loop);
 	if (ret < 0)
 		return error_set(err, -ret, "log of virtiofsd");
 	ret = fs_create(&set->fs, &options, &set->config.memory->map, err);

@@ -233,6 +233,8 @@ static int make_memory(struct machine *machine, struct error *err)
 	const struct vmm_options *options = machine->config.options;
 	uint64_t size = (uint64_t)options->memory_mib << 20;
 
+	if (machine->state && options->fs_fd >= 0)
+		return vm_memory_copy(&machine->memory, size, options->load.memory_fd, err);
 	if (machine->state)
 		return vm_memory_clone(&machine->memory, size, options->load.memory_fd, err);
 	return vm_memory_create(&machine->memory, size, err);

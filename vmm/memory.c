@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 
@@ -76,6 +77,43 @@ int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, struct er
 		return error_set(err, errno, "guest memory: map the template");
 	}
 	ret = set_up(mem, size, err);
+	if (ret < 0)
+		vm_memory_destroy(mem);
+	return ret;
+}
+
+static int read_in(int fd, uint8_t *bytes, off_t offset, off_t end, struct error *err)
+{
+	while (offset < end) {
+		ssize_t n = pread(fd, bytes + offset, (size_t)(end - offset), offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return error_set(err, n < 0 ? errno : EIO,
+					 "guest memory: read the template");
+		offset += n;
+	}
+	return 0;
+}
+
+int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, struct error *err)
+{
+	int ret = vm_memory_create(mem, size, err);
+	off_t at = 0;
+
+	while (ret == 0 && at < (off_t)size) {
+		off_t data = lseek(file_fd, at, SEEK_DATA);
+		off_t hole = data < 0 ? -1 : lseek(file_fd, data, SEEK_HOLE);
+
+		if (data < 0 && errno == ENXIO)
+			break;
+		if (hole < 0)
+			ret = error_set(err, errno, "guest memory: look for data");
+		else
+			ret = read_in(file_fd, mem->base, data, hole, err);
+		at = hole;
+	}
 	if (ret < 0)
 		vm_memory_destroy(mem);
 	return ret;

@@ -30,6 +30,9 @@ int vm_memory_create(struct vm_memory *mem, uint64_t size, struct error *err);
  */
 int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, struct error *err);
 
+/* The same as a file of its own, for a back end that has to map it too: what is in it is copied. */
+int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, struct error *err);
+
 /* Writes the memory to an empty file; pages of zeroes become holes. Nobody writes meanwhile. */
 int vm_memory_save(const struct vm_memory *mem, int file_fd, struct error *err);
 

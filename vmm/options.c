@@ -45,8 +45,8 @@ static const struct argp_option option_list[] = {
 	{"disk", KEY_DISK, "fd=N[:N...]|empty[,ro][,serial=TEXT]", 0,
 	 "A disk, of one file or several that follow each other; vda, vdb, ... in this order", 0},
 	{"nic", KEY_NIC, "tap|stream", 0, "A NIC without a link; what it is to be attached to", 0},
-	{"fs", KEY_FS, "fd=N[,log=N][,inflight]", 0,
-	 "vhost-user socket of what serves the shares, and what it says", 0},
+	{"fs", KEY_FS, "fd=N[,log=N][,inflight]|empty", 0,
+	 "vhost-user socket of what serves the shares, and what it says; empty: for a template", 0},
 	{"vsock-fd", KEY_VSOCK_FD, "N", 0, "Listening Unix socket for CONNECT <port>", 0},
 	{"control-fd", KEY_CONTROL_FD, "N", 0, "Listening Unix socket of the control protocol", 0},
 	{"parent-fd", KEY_PARENT_FD, "N", 0, "The first control client, connected", 0},
@@ -196,11 +196,13 @@ static void parse_fs(struct argp_state *state, struct vmm_options *options, char
 			options->fs_log_fd = parse_fd(state, "--fs log", item + 4);
 		else if (strcmp(item, "inflight") == 0)
 			options->fs_records_inflight = true;
+		else if (strcmp(item, "empty") == 0)
+			options->fs_empty = true;
 		else
 			argp_failure(state, 2, 0, "--fs: cannot use \"%s\"", item);
 	}
-	if (options->fs_fd < 0)
-		argp_failure(state, 2, 0, "--fs: fd=N is missing");
+	if ((options->fs_fd < 0) != options->fs_empty)
+		argp_failure(state, 2, 0, "--fs: either fd=N or empty is needed");
 }
 
 static void parse_stdio(struct argp_state *state, struct vmm_options *options, char *text)

@@ -41,6 +41,7 @@ struct vmm_options {
 	int fs_fd;
 	int fs_log_fd;
 	bool fs_records_inflight;
+	bool fs_empty; /* the device without a back end */
 	int control_fd;
 	int parent_fd;
 	int hold_fd; /* a socket that is sent the VM's descriptor; whoever has its end holds the VM
