@@ -2,6 +2,7 @@
 #include "runtime/command.h"
 #include "runtime/file.h"
 #include "runtime/options.h"
+#include "runtime/store.h"
 #include "runtime/template.h"
 
 #include "common/cleanup.h"
@@ -43,7 +44,7 @@ static int each(void (*fn)(int dir_fd, const char *name), struct error *err)
 	const struct dirent *entry;
 
 	if (!dir)
-		return error_set(err, errno, "list %s", TEMPLATES_DIR);
+		return error_set(err, errno, "list %s/" TEMPLATES_DIR, store_path());
 	take_fd(&fd);
 	while ((entry = readdir(dir)) != NULL)
 		if (entry->d_name[0] != '.')

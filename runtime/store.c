@@ -40,13 +40,13 @@ uint64_t store_limit(void)
 int store_open(const char *name, struct error *err)
 {
 	cleanup_free char *path = format("%s/%s", store_path(), name);
-	int fd;
+	int fd, ret;
 
 	if (!path)
 		return error_set(err, ENOMEM, "open %s/%s", store_path(), name);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT && make_directories(path, 0700, err) < 0)
-		return -err->code;
+	if (fd < 0 && errno == ENOENT && (ret = make_directories(path, 0700, err)) < 0)
+		return ret;
 	if (fd < 0)
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? error_set(err, errno, "open %s", path) : fd;

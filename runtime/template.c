@@ -1,5 +1,6 @@
 #include "runtime/template.h"
 #include "runtime/file.h"
+#include "runtime/store.h"
 
 #include "common/cleanup.h"
 
@@ -21,21 +22,17 @@ static bool only_ours(const struct stat *st, mode_t type)
 
 int template_open_dir(struct error *err)
 {
-	cleanup_fd int fd = open(TEMPLATES_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_fd int fd = store_open(TEMPLATES_DIR, err);
 	struct stat st;
 
-	if (fd < 0 && errno == ENOENT) {
-		int ret = make_directories(TEMPLATES_DIR, 0700, err);
-
-		if (ret < 0)
-			return ret;
-		fd = open(TEMPLATES_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	}
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_set(err, errno, "open %s", TEMPLATES_DIR);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return error_set(err, errno, "stat %s/" TEMPLATES_DIR, store_path());
 	if (!only_ours(&st, S_IFDIR))
-		return error_say(err, EPERM, "%s: must be of mode 0700 and belong to user %u",
-				 TEMPLATES_DIR, geteuid());
+		return error_say(err, EPERM,
+				 "%s/" TEMPLATES_DIR ": must be of mode 0700 and belong to user %u",
+				 store_path(), geteuid());
 	return take_fd(&fd);
 }
 

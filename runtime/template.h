@@ -1,7 +1,7 @@
 /*
  * Templates: VMs that were booted until their agent waited for work, and saved. A container whose
  * VM would boot exactly so starts from one instead. They are made in the background when one was
- * missing, kept in TEMPLATES_DIR, and never a reason for a failure (docs/templates.md).
+ * missing, kept in STORE/templates (store.h), and never a reason for a failure (docs/templates.md).
  */
 #ifndef RUNTIME_TEMPLATE_H
 #define RUNTIME_TEMPLATE_H
@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-#define TEMPLATES_DIR "/var/lib/bulkhead/templates"
+#define TEMPLATES_DIR "templates" /* below the store */
 /* More shapes than that are rarely in use at a time; the one that rested longest has to go. */
 #define TEMPLATES_MAX 8
 

@@ -1,6 +1,7 @@
 /* Making a template: a VM is booted and saved, into a folder that gets its name when it is whole.
  */
 #include "runtime/file.h"
+#include "runtime/store.h"
 #include "runtime/template.h"
 
 #include "common/cleanup.h"
@@ -145,10 +146,10 @@ static int open_new(int parent_fd, const char *name, struct error *err)
 	cleanup_fd int fd = -1;
 
 	if (mkdirat(parent_fd, name, 0700) < 0 && errno != EEXIST)
-		return error_set(err, errno, "mkdir %s/%s", TEMPLATES_DIR, name);
+		return error_set(err, errno, "mkdir %s/" TEMPLATES_DIR "/%s", store_path(), name);
 	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return error_set(err, errno, "open %s/%s", TEMPLATES_DIR, name);
+		return error_set(err, errno, "open %s/" TEMPLATES_DIR "/%s", store_path(), name);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return error_say(err, EALREADY, "the template is being made already");
 	return take_fd(&fd);
@@ -241,7 +242,7 @@ static int make(int parent_fd, int dir_fd, const struct template *template,
 	remove_oldest(parent_fd);
 	template_remove(parent_fd, template->name);
 	if (renameat(parent_fd, name, parent_fd, template->name) < 0)
-		return error_set(err, errno, "rename %s/%s", TEMPLATES_DIR, name);
+		return error_set(err, errno, "rename %s/" TEMPLATES_DIR "/%s", store_path(), name);
 	return 0;
 }
 

@@ -44,7 +44,9 @@ overlay_gone() {
 	bulkhead start "$ID"
 	eventually grep -qs before "$E/diff/etc/before"
 	# Who enters its mount namespace finds the container's files; the VMM itself has an empty root.
-	[ "$(nsenter --mount="/proc/$(cat "$WORK/pid")/ns/mnt" cat /etc/before)" = before ]
+	# (308 is setns: nothing can be executed there.)
+	[ "$(perl -e 'open N, "<$ARGV[0]" or die; syscall(308, fileno N, 0) == 0 or die "setns: $!"; open F, "</etc/before" or die; print <F>' \
+		"/proc/$(cat "$WORK/pid")/ns/mnt")" = before ]
 	[ -z "$(ls -A "/proc/$(cat "$WORK/pid")/root/")" ]
 	bulkhead delete --force "$ID"
 	[ ! -e "$E/bulkhead" ]
