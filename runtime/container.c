@@ -400,6 +400,8 @@ static int make(struct container *container, const struct globals *globals,
 	container->images_ns = monotonic_ns();
 	if (images.scratch_fd >= 0)
 		container->size.disk_bytes = scratch_memory(images.scratch_fd);
+	else
+		container->size.disk_bytes = shared_root_memory(&container->shared_root);
 	if (ret == 0)
 		ret = prepare_terminal(container, options, &tty_fd, err);
 	if (ret == 0)

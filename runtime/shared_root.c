@@ -11,11 +11,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -134,6 +136,15 @@ int shared_root_find(struct shared_root *root, const struct bundle *bundle,
 	else if (find(root, &overlay, &why) < 0)
 		log_warn("%s, but %s", why.message, unseen);
 	return 0;
+}
+
+uint64_t shared_root_memory(const struct shared_root *root)
+{
+	struct statfs fs;
+
+	if (!shared_root_used(root) || fstatfs(root->dir_fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+		return 0;
+	return (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
 }
 
 json_t *shared_root_save(const struct shared_root *root)

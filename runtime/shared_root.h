@@ -16,6 +16,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define SHARED_ROOT_WORK "bulkhead" /* the guest's work directory */
 
@@ -42,6 +43,9 @@ static inline bool shared_root_used(const struct shared_root *root)
 {
 	return root->dir_fd >= 0;
 }
+
+/* How much memory of the host's the upper directory may come to, as scratch_memory() has it. */
+uint64_t shared_root_memory(const struct shared_root *root);
 
 /* Makes the work directory. -EBUSY when a VM has this upper directory already. */
 int shared_root_make(struct shared_root *root, struct error *err);
