@@ -88,7 +88,7 @@ teardown_overlay() {
 
 	# A second container of the image: no layer is made, hardly anything is written.
 	before=$(du -sk "$STORE" | cut -f1)
-	config '.root.readonly = false'
+	config '.root.readonly = false | .annotations["io.bulkhead.root"] = "scratch"'
 	command_is /bin/sh -c 'echo new >/data/deep/same && cat /data/deep/same && ls /data/opaque'
 	[ "$(with_store run -b "$BUNDLE" "$ID" </dev/null)" = $'new\nseen' ]
 	[ "$(layers)" = 10 ]
