@@ -68,7 +68,7 @@ overlay_gone() {
 		exec 1>&2
 		cd /run/0
 		touch diff/upper && mv diff/upper bulkhead/work && mv bulkhead/work diff/upper && echo it works
-		no() { "$@" 2>/dev/null && echo "it could: $*"; }
+		no() { "$@" 2>&- && echo "it could: $*"; }
 		no sh -c 'echo x >lower'
 		no sh -c 'echo x >>link'
 		no sh -c 'echo x >new'
@@ -96,16 +96,14 @@ overlay_gone() {
 		no sh -c "echo x >$SECRET"
 		no touch /tmp/x
 		no sh -c 'echo x >/proc/sys/kernel/hostname'
-		no sh -c 'kill -0 -1'
-		no nsenter --mount=/proc/1/ns/mnt true
 		echo it ends
 	END
 	chmod +x "$WORK/daemon"
 	! BULKHEAD_VIRTIOFSD=$WORK/daemon bulkhead create -b "$BUNDLE" "$ID" </dev/null 2>"$WORK/err" || false
-	grep -o 'virtiofsd: it .*"' "$WORK/log" >"$WORK/out"
+	grep -o 'virtiofsd: it [^"]*' "$WORK/log" >"$WORK/out"
 	diff "$WORK/out" - <<-'END'
-		virtiofsd: it works"
-		virtiofsd: it ends"
+		virtiofsd: it works
+		virtiofsd: it ends
 	END
 	[ "$(cat "$E/lower" "$E/link" "$WORK/secret")" = $'l/ABC\nABC\nsecret' ]
 	[ "$(ls "$E" | tr '\n' ' ')" = 'diff link lower merged work ' ]
