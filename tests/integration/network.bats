@@ -192,7 +192,7 @@ has_line() {
 	grep -q 'state UP\|LOWER_UP' <<<"$(kill_and_see c1)"
 	ip -n c1 link del bulkhead0
 	eventually grep -q 'net0: the interface behind it is lost' "$WORK/log"
-	grep -q NO-CARRIER <<<"$(kill_and_see c1)"
+	eventually sees_no_carrier c1
 	ip link del bh-c1
 	ip netns del c1
 	bulkhead kill c1 TERM
@@ -206,6 +206,11 @@ kill_and_see() {
 	bulkhead kill "$1" USR1
 	eventually grep -q '^eth0' "$WORK/$1.out"
 	cat "$WORK/$1.out"
+}
+
+# The guest's kernel takes note some time after the VMM does.
+sees_no_carrier() {
+	kill_and_see "$1" | grep -q NO-CARRIER
 }
 
 @test "an interface may come between create and start, by a namespace of the runtime's own making" {
