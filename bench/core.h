@@ -16,7 +16,8 @@ void core_sample(const char *name, const char *unit, double value);
 uint64_t core_now(void);
 uint64_t core_cpu_time(void);
 
-/* An area: rows that have a unit of their own, so that ratios are to the first of them. */
+/* An area. Of the rows that have a name up to the colon in common the first is the floor or peer.
+ */
 struct core_area {
 	const char *name;
 	void (*prepare)(void);

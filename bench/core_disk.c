@@ -188,17 +188,17 @@ static void disk_round(void)
 {
 	for (unsigned int file = 0; file < FILES; file++)
 		for (unsigned int i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
-			char name[96], unit[16];
+			char name[96];
 
-			snprintf(unit, sizeof(unit), "kIOPS%u", file * 3 + i);
 			snprintf(name, sizeof(name), "read 4k %s, depth %u: fio", files[file].name,
 				 depths[i]);
 			if (!no_fio)
-				core_sample(name, unit, measure_fio(files[file].path, depths[i]));
+				core_sample(name, "kIOPS",
+					    measure_fio(files[file].path, depths[i]));
 			snprintf(name, sizeof(name), "read 4k %s, depth %u: bulkhead%s%s%s",
 				 files[file].name, depths[i], no_fio ? " (" : "",
 				 no_fio ? no_fio : "", no_fio ? ")" : "");
-			core_sample(name, unit, measure_ours(files[file].path, depths[i]));
+			core_sample(name, "kIOPS", measure_ours(files[file].path, depths[i]));
 		}
 }
 

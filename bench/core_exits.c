@@ -101,13 +101,12 @@ static void exits_round(void)
 {
 	for (unsigned int kind = 0; kind < EXITS_CASES; kind++) {
 		double floor = measure(kind, true), ours = measure(kind, false);
-		char name[64], unit[16];
+		char name[64];
 
-		snprintf(unit, sizeof(unit), "ns/exit%u", kind);
 		snprintf(name, sizeof(name), "%s: KVM_RUN alone", kinds[kind]);
-		core_sample(name, unit, floor);
+		core_sample(name, "ns/exit", floor);
 		snprintf(name, sizeof(name), "%s: bulkhead", kinds[kind]);
-		core_sample(name, unit, ours);
+		core_sample(name, "ns/exit", ours);
 		if (kind == EXITS_PORT_WRITE)
 			last_port_exit = ours;
 	}

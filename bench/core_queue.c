@@ -246,20 +246,19 @@ static void queue_round(void)
 {
 	for (unsigned int i = 0; i < CASES; i++) {
 		const struct ring_case *what = &cases[i];
-		char kind[64], name[96], unit[16];
+		char kind[64], name[96];
 
 		snprintf(kind, sizeof(kind), "%s, %s, %s guest, x%u",
 			 what->packed ? "packed" : "split", what->indirect ? "indirect" : "direct",
 			 what->to_guest ? "to" : "from", what->batch);
 		if (only >= 0 && i != (unsigned int)only)
 			continue;
-		snprintf(unit, sizeof(unit), "ns/req%u", i);
 		snprintf(name, sizeof(name), "%s: DPDK vhost", kind);
 		if (!no_dpdk)
-			core_sample(name, unit, measure_dpdk(what));
+			core_sample(name, "ns/req", measure_dpdk(what));
 		snprintf(name, sizeof(name), "%s: bulkhead%s", kind,
 			 no_dpdk ? " (DPDK: not installed)" : "");
-		core_sample(name, unit, measure_ours(what));
+		core_sample(name, "ns/req", measure_ours(what));
 	}
 }
 

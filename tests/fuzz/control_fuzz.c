@@ -173,7 +173,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input input = {data, size};
 	struct vsock_endpoint endpoint = {.in_fd = -1, .out_fd = -1};
 	struct world world = {.finished = false};
-	struct control_config config = {.loop = &world.loop, .listen_fd = -1, .events = &events};
+	struct stdio stdio = STDIO_INIT;
+	struct control_config config = {
+		.loop = &world.loop, .listen_fd = -1, .stdio = &stdio, .events = &events};
 	int pair[2];
 
 	log_open(-1, false, LOG_LEVEL_ERROR);
