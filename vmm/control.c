@@ -377,7 +377,7 @@ static void agent_replied(void *ctx, const struct agent_request *request,
 	int code = 0;
 
 	/* Decoding and making it anew cleans the text of what could upset a terminal. */
-	if (!ok && proto_decode_error(frame, &code, text, sizeof(text)) < 0)
+	if (!ok && (proto_decode_error(frame, &code, text, sizeof(text)) < 0 || !*text))
 		snprintf(text, sizeof(text), "the guest's agent sent an error without a reason");
 	if (request->type == PROTO_RESUMED) {
 		agent_has_resumed(control, ok, text);

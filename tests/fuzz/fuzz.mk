@@ -13,8 +13,9 @@ FUZZ_LIBS_unpack = -larchive
 FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -O1 -g
 SECONDS ?= 60
 
-$(BUILD)/fuzz/%: tests/fuzz/%_fuzz.c $(FUZZ_LIBRARY) \
-		$(wildcard common/*.h devices/*.h protocol/*.h tests/fuzz/*.h tests/unit/*.h)
+.SECONDEXPANSION:
+$(BUILD)/fuzz/%: tests/fuzz/%_fuzz.c $$(FUZZ_$$*) $(FUZZ_LIBRARY) \
+		$(wildcard common/*.h devices/*.h protocol/*.h runtime/*.h vmm/*.h tests/fuzz/*.h tests/unit/*.h)
 	@mkdir -p $(@D)
 	@clang $(CPPFLAGS) $(FUZZ_FLAGS) -o $@ $< $(FUZZ_$*) $(FUZZ_LIBRARY) -luring $(FUZZ_LIBS_$*) -lpthread
 
