@@ -149,9 +149,7 @@ int cmd_events(struct globals *globals, int argc, char **argv, struct error *err
 
 	if (ret < 0)
 		return ret;
-	ret = state_open(&state, globals->root, a.id, err);
-	if (ret == 0 && !strcmp(state_status(&state), "stopped"))
-		ret = error_say(err, ESRCH, "container with id %s is not running", a.id);
+	ret = state_open_running(&state, globals->root, a.id, err);
 	if (ret == 0)
 		ret = control_connect(&control, state.dir_fd, err);
 	if (ret == 0 && a.stats)

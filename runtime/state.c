@@ -381,6 +381,15 @@ const char *state_status(struct state *state)
 	return fd >= 0 && phase ? phase : "stopped";
 }
 
+int state_open_running(struct state *state, const char *root, const char *id, struct error *err)
+{
+	int ret = state_open(state, root, id, err);
+
+	if (ret == 0 && !strcmp(state_status(state), "stopped"))
+		ret = error_say(err, ESRCH, "container with id %s is not running", id);
+	return ret;
+}
+
 const char *state_bundle(const struct state *state)
 {
 	const char *bundle = json_string_value(json_object_get(state->doc, "bundle"));

@@ -43,6 +43,9 @@ int state_peek(struct state *state, const char *root, const char *id, struct err
 /* The same for a folder that may lack state.json, because its creator was killed. */
 int state_open_folder(struct state *state, const char *root, const char *id, struct error *err);
 
+/* state_open for a command that asks the VM: -ESRCH with runc's message when it has ended. */
+int state_open_running(struct state *state, const char *root, const char *id, struct error *err);
+
 /* Waits for the lock and reads the state again; -ENOENT when the container went away meanwhile. */
 int state_lock(struct state *state, struct error *err);
 

@@ -24,14 +24,6 @@ teardown_file() {
 	}
 }
 
-podman() {
-	timeout --foreground -k 5 120 podman "$@"
-}
-
-docker() {
-	timeout --foreground -k 5 120 docker "$@"
-}
-
 # up ENGINE NAME SCRIPT: a container that says when its script is done, and stays.
 up() {
 	"$1" run -d --network none --name "$2" "$IMAGE" sh -c "$3; echo done; exec sleep 1000" >/dev/null

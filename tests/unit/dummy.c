@@ -49,16 +49,22 @@ static const struct virtio_device_ops dummy_ops = {
 	.queue_kicked = dummy_kicked,
 };
 
-void dummy_init(struct dummy *dummy, const struct guest_memory *mem)
+void dummy_plug(struct dummy *dummy, struct driver *driver, struct loop *loop)
 {
+	driver_check(loop_init(loop) == 0);
+	driver_init(driver);
 	memset(dummy, 0, sizeof(*dummy));
 	dummy->dev.ops = &dummy_ops;
 	dummy->dev.name = "dummy";
 	dummy->dev.id = VIRTIO_ID_NET;
-	virtio_device_init(&dummy->dev, mem, 1ull << 5, DUMMY_QUEUES, DUMMY_QUEUE_SIZE);
+	virtio_device_init(&dummy->dev, &driver->mem, 1ull << 5, DUMMY_QUEUES, DUMMY_QUEUE_SIZE);
+	driver_attach(driver, &dummy->dev, loop, true);
 }
 
-void dummy_destroy(struct dummy *dummy)
+void dummy_unplug(struct dummy *dummy, struct driver *driver, struct loop *loop)
 {
+	driver_detach(driver);
 	virtio_device_destroy(&dummy->dev);
+	driver_destroy(driver);
+	loop_destroy(loop);
 }

@@ -3,6 +3,7 @@
 #define TESTS_UNIT_DUMMY_H
 
 #include "devices/virtio.h"
+#include "tests/unit/driver.h"
 
 #define DUMMY_QUEUES	 2
 #define DUMMY_QUEUE_SIZE 256
@@ -19,7 +20,8 @@ struct dummy {
 	size_t written_len;
 };
 
-void dummy_init(struct dummy *dummy, const struct guest_memory *mem);
-void dummy_destroy(struct dummy *dummy);
+/* A driver with the dummy for its device, on a loop that no thread runs. */
+void dummy_plug(struct dummy *dummy, struct driver *driver, struct loop *loop);
+void dummy_unplug(struct dummy *dummy, struct driver *driver, struct loop *loop);
 
 #endif

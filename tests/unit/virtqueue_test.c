@@ -23,18 +23,12 @@ static void setup_with(uint64_t features, uint16_t size)
 
 static void setup(void)
 {
-	ck_assert_int_eq(loop_init(&loop), 0);
-	driver_init(&driver);
-	dummy_init(&dummy, &driver.mem);
-	driver_attach(&driver, &dummy.dev, &loop, true);
+	dummy_plug(&dummy, &driver, &loop);
 }
 
 static void teardown(void)
 {
-	driver_detach(&driver);
-	dummy_destroy(&dummy);
-	driver_destroy(&driver);
-	loop_destroy(&loop);
+	dummy_unplug(&dummy, &driver, &loop);
 }
 
 static struct virtqueue_head chain_of(uint16_t id)
