@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define ENTRIES_SIZE (64u << 10)
+#define NAME_MAX_LEN 254	 /* bytes that mkfs.erofs takes, before 1.6 */
 #define SPARSE_MIN   (16u << 20) /* bytes of holes that are worth another way of storing them */
 
 /* Directories still to be read, by their paths below the root; one is open at a time. */
@@ -83,6 +84,8 @@ static int read_entry(struct walk *walk, int dir_fd, const char *dir, const char
 
 	if (!strcmp(name, ".") || !strcmp(name, ".."))
 		return 0;
+	if (strlen(name) > NAME_MAX_LEN)
+		return -E2BIG;
 	if (statx(dir_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0)
 		return -errno;
 	walk->tree->entries++;
@@ -129,6 +132,17 @@ static int read_directory(struct walk *walk, int root_fd, const char *dir)
 	return len < 0 ? -errno : 0;
 }
 
+static int read_failed(struct error *err, int ret, const char *dir)
+{
+	if (ret == -ENAMETOOLONG)
+		return error_say(err, -ret,
+				 "directories nest too deeply: a path has over 4095 bytes");
+	if (ret == -E2BIG)
+		return error_say(err, -ret, "a name in %.200s has over %d bytes", dir,
+				 NAME_MAX_LEN);
+	return error_set(err, -ret, "read %.200s", dir);
+}
+
 static int walk_all(struct walk *walk, int dir_fd, struct error *err)
 {
 	struct statx st;
@@ -142,13 +156,10 @@ static int walk_all(struct walk *walk, int dir_fd, struct error *err)
 		cleanup_free char *dir = walk->waiting[--walk->count];
 
 		ret = read_directory(walk, dir_fd, dir);
-		if (ret == -ENAMETOOLONG)
-			return error_say(err, -ret,
-					 "directories nest too deeply: a path has over 4095 bytes");
 		if (ret < 0)
-			return error_set(err, -ret, "read %.200s", dir);
+			return read_failed(err, ret, dir);
 	}
-	return ret < 0 ? error_set(err, -ret, "read it") : 0;
+	return ret < 0 ? read_failed(err, ret, "it") : 0;
 }
 
 int tree_identify(int dir_fd, struct tree *out, struct error *err)

@@ -1,7 +1,8 @@
 /*
  * tree DIR [LEFT-OUT...]: one line for every entry below DIR, on its file system, with all that
- * there is to it: type, mode, owner, size, time, links, device, extended attributes, content. Names
- * in LEFT-OUT (relative to DIR) are not looked at. The lines are not in order: sort them.
+ * there is to it: type, mode, owner, size, time, links, device, extended attributes, content, and
+ * which name is the same file. Names in LEFT-OUT (relative to DIR) are not looked at. Sort the
+ * lines.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -63,12 +64,42 @@ static void print_content(const char *path, mode_t mode)
 	}
 }
 
+/* A file has its content once, at the first of its names: they are met in order. */
+static bool print_first_name(const char *path, const struct stat *st)
+{
+	static struct {
+		ino_t inode;
+		char *path;
+	} * linked;
+	static size_t count;
+
+	for (size_t i = 0; i < count; i++)
+		if (linked[i].inode == st->st_ino) {
+			printf(" is %s", linked[i].path);
+			return true;
+		}
+	linked = reallocarray(linked, count + 1, sizeof(*linked));
+	if (!linked)
+		exit(1);
+	linked[count].inode = st->st_ino;
+	linked[count++].path = strdup(path);
+	return false;
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
 static void walk(const char *dir)
 {
-	DIR *stream = opendir(dir);
-	struct dirent *entry;
+	struct dirent **entries;
+	int count = scandir(dir, &entries, NULL, by_bytes);
 
-	while (stream && (entry = readdir(stream))) {
+	if (count < 0)
+		printf("%s cannot be read\n", dir);
+	for (int i = 0; i < count; i++) {
+		struct dirent *entry = entries[i];
 		struct stat st;
 		char *path;
 
@@ -85,15 +116,16 @@ static void walk(const char *dir)
 			       is_dir ? 0ul : (unsigned long)st.st_nlink, major(st.st_rdev),
 			       minor(st.st_rdev));
 			print_attributes(path);
-			print_content(path, st.st_mode);
+			if (is_dir || st.st_nlink == 1 || !print_first_name(path, &st))
+				print_content(path, st.st_mode);
 			putchar('\n');
 			if (is_dir)
 				walk(path);
 		}
 		free(path);
 	}
-	if (stream)
-		closedir(stream);
+	if (count >= 0)
+		free(entries);
 }
 
 int main(int argc, char **argv)

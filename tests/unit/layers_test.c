@@ -185,7 +185,7 @@ START_TEST(names_are_not_followed)
 }
 END_TEST
 
-START_TEST(deep_trees_are_refused_wide_ones_are_not)
+START_TEST(deep_trees_and_long_names_are_refused_wide_ones_are_not)
 {
 	struct error err = {0};
 	struct tree tree;
@@ -194,6 +194,15 @@ START_TEST(deep_trees_are_refused_wide_ones_are_not)
 	run("cd tree && seq 20000 | xargs touch");
 	identify(&tree);
 	ck_assert_uint_eq(tree.entries, 20005);
+	run("touch tree/$(printf %254s | tr ' ' n)");
+	identify(&tree);
+	run("touch tree/$(printf %255s | tr ' ' n)");
+	fd = openat(dir_fd, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_eq(tree_identify(fd, &tree, &err), -E2BIG);
+	ck_assert_str_eq(err.message, "a name in it has over 254 bytes");
+	close(fd);
+	error_clear(&err);
+	run("rm tree/nnn*");
 	fd = openat(dir_fd, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (int i = 0; i < 5000; i++) {
 		int next;
@@ -457,7 +466,7 @@ Suite *layers_suite(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, a_tree_that_changes_has_another_identity);
 	tcase_add_test(tcase, names_are_not_followed);
-	tcase_add_test(tcase, deep_trees_are_refused_wide_ones_are_not);
+	tcase_add_test(tcase, deep_trees_and_long_names_are_refused_wide_ones_are_not);
 	tcase_add_test(tcase, holes_are_seen_and_kept);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("cache");
