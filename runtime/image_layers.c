@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Counted up when the way layers are unpacked changes what is in them. */
@@ -40,11 +41,23 @@ static int check_blob(int fd, const struct oci_blob *blob, struct error *err)
 	return 0;
 }
 
+/* A layer that is more than that could not be kept, or would be there twice without the room. */
+static uint64_t unpack_limit(const char *dir)
+{
+	struct statvfs fs;
+	uint64_t room = UINT64_MAX;
+
+	if (statvfs(dir, &fs) == 0)
+		room = (uint64_t)fs.f_bavail * fs.f_frsize / 2;
+	return room < store_limit() ? room : store_limit();
+}
+
 /* bulkhead-unpack, beside us or installed: it confines itself to dir. */
 static int unpack(int blob_fd, const char *dir, struct error *err)
 {
 	cleanup_free char *program = vmm_find_program("bulkhead-unpack");
-	char *argv[] = {program, (char *)dir, NULL};
+	cleanup_free char *mib = format("%llu", (unsigned long long)unpack_limit(dir) >> 20);
+	char *argv[] = {program, (char *)dir, mib, NULL};
 
 	if (!program)
 		return error_say(err, ENOENT, "bulkhead-unpack is missing: run make");

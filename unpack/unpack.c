@@ -1,8 +1,9 @@
 /*
- * bulkhead-unpack DIR: a layer of an OCI image (a tar archive, also compressed, on stdin) into an
- * empty directory, in the form that overlayfs reads. The archive is hostile, so this is a program
- * of its own: it moves into the directory as its root before it reads the first byte, so that no
- * name leads elsewhere, and what it links cannot be turned against the runtime.
+ * bulkhead-unpack DIR [MIB]: a layer of an OCI image (a tar archive, also compressed, on stdin)
+ * into an empty directory, in the form that overlayfs reads, if it takes no more than MIB there.
+ * The archive is hostile, so this is a program of its own: it moves into the directory as its root
+ * before it reads the first byte, so that no name leads elsewhere, and what it links cannot be
+ * turned against the runtime.
  *
  * Whiteouts (OCI image specification, layer.md) become devices 0/0, opaque directories their
  * attribute. Names with "..", attributes of overlayfs's own and everything through a symbolic link
@@ -27,6 +28,9 @@
 #define WHITEOUT	".wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
 #define BLOCK		(64u << 10)
+#define ENTRY_COST	4096u /* bytes that any entry takes at least */
+
+static uint64_t limit = UINT64_MAX, taken; /* bytes */
 
 static int fail(const char *what, const char *why)
 {
@@ -163,6 +167,33 @@ static int write_entry(struct archive *from, struct archive *disk, struct archiv
 	return ret;
 }
 
+/*
+ * Some hundred bytes can expand to any amount of them. What an entry says of its size is all that
+ * is read of it, and holes count: mkfs.erofs reads them too.
+ */
+static int spend(struct archive_entry *entry)
+{
+	uint64_t bytes = ENTRY_COST;
+	const char *name;
+	const void *value;
+	size_t size;
+
+	if (archive_entry_size(entry) > 0)
+		bytes += (uint64_t)archive_entry_size(entry);
+	archive_entry_xattr_reset(entry);
+	while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK)
+		bytes += size;
+	if (bytes <= limit - taken) {
+		taken += bytes;
+		return 0;
+	}
+	fprintf(stderr,
+		"bulkhead-unpack: the layer expands to more than %llu MiB: cache-size, or half of "
+		"what the disk has free, allows no more\n",
+		(unsigned long long)limit >> 20);
+	return 1;
+}
+
 static int take_entry(struct archive *from, struct archive *disk, struct archive_entry *entry)
 {
 	const char *name = archive_entry_pathname(entry);
@@ -172,6 +203,10 @@ static int take_entry(struct archive *from, struct archive *disk, struct archive
 
 	if (!path)
 		return fail(name ? name : "?", "a name with \"..\", or none");
+	if (spend(entry) != 0) {
+		free(path);
+		return 1;
+	}
 	base = strrchr(path, '/');
 	base = base ? base + 1 : path;
 	if (!strncmp(base, WHITEOUT, strlen(WHITEOUT)))
@@ -215,8 +250,10 @@ int main(int argc, char **argv)
 {
 	struct archive *from, *disk;
 
-	if (argc != 2)
-		return fail("usage", "bulkhead-unpack DIR <LAYER");
+	if (argc != 2 && argc != 3)
+		return fail("usage", "bulkhead-unpack DIR [MIB] <LAYER");
+	if (argc == 3)
+		limit = strtoull(argv[2], NULL, 10) << 20;
 	from = archive_read_new();
 	disk = archive_write_disk_new();
 	if (!from || !disk)

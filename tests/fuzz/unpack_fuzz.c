@@ -80,7 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		     pwrite(STDIN_FILENO, data, size, 0) == (ssize_t)size &&
 		     lseek(STDIN_FILENO, 0, SEEK_SET) == 0);
 	driver_check(fchdir(layer_fd) == 0);
+	limit = 1ull << 40;
+	taken = 0;
 	unpack(from, disk);
+	driver_check(taken <= limit);
 	archive_read_free(from);
 	archive_write_free(disk);
 	driver_check(fchdir(work_fd) == 0);

@@ -16,8 +16,9 @@ image() {
 	done
 }
 
+# own_store [SETTINGS]
 own_store() {
-	jq -n --arg root "$WORK/store" '{"data-root": $root, template: "off"}' >"$WORK/settings.json"
+	jq -n --arg root "$WORK/store" '{"data-root": $root, template: "off"} + '"${1:-{\}}" >"$WORK/settings.json"
 }
 
 with_store() {
@@ -34,7 +35,7 @@ with_store() {
 	tar -C "$WORK/l2" -cf "$WORK/l2.tar" .
 	image first "$WORK/l1.tar" "$WORK/l2.tar"
 	umoci config --image "$WORK/layout:first" --config.entrypoint /bin/echo --config.cmd from --config.cmd image \
-		--config.env PLACE=image --config.env OTHER=kept --config.workingdir /app --config.user 1000:1000
+		--config.env PLACE=image --config.env OTHER=kept --config.workingdir /app --config.user user
 	with_store image pull "oci:$WORK/layout:first"
 	with_store image import "$WORK/layout" second
 	with_store image ls >"$WORK/list"
@@ -51,10 +52,13 @@ with_store() {
 		read-only
 	END
 	# A directory, and what is left when it is not removed.
-	[ "$(with_store launch --name kept "$BUNDLE/rootfs" -- /bin/sh -c 'echo directory')" = directory ]
+	echo 'extra:x:77:other,user' >>"$BUNDLE/rootfs/etc/group"
+	[ "$(with_store launch --name kept -u user "$BUNDLE/rootfs" -- /bin/sh -c 'echo $(id -u) $(id -G) $HOME')" = '1000 1000 77 /tmp' ]
 	[ "$(with_store state kept | jq -r .status)" = stopped ]
 	with_store delete kept
 	[ -z "$(ls -A "$WORK/store/launch" "$WORK/store/unpack" | grep -v :)" ]
+	! with_store launch --rm -u nobody first 2>"$WORK/err" || false
+	grep -q 'unable to find user nobody: no line in /etc/passwd of the image' "$WORK/err"
 	with_store image rm second
 	with_store image rm first
 	[ -z "$(ls "$WORK/store/images/blobs/sha256")" ]
@@ -99,6 +103,14 @@ hostile() {
 	deep=$(printf 'd/%.0s' {1..5000})
 	tar -C "$WORK/t" --transform "s,file,${deep}file," -cf "$WORK/deep.tar" file
 	hostile "$WORK/deep.tar" 'a path has over 4095 bytes'
+	# Hard links to what is outside.
+	echo x >"$WORK/t/hard-from" && ln "$WORK/t/hard-from" "$WORK/t/hard-to"
+	tar -C "$WORK/t" -P --transform "flags=h;s,^.*$,../../../../../../../../..$mark/out," -cf "$WORK/hard.tar" hard-from hard-to
+	hostile "$WORK/hard.tar" 'hard link to a name with ".."'
+	echo secret >"$WORK/secret"
+	tar -C "$WORK/t" -P --transform "flags=h;s,^.*$,$WORK/secret," -cf "$WORK/hard.tar" hard-from hard-to
+	! build/bulkhead-unpack "$WORK/in" <"$WORK/hard.tar" || false
+	[ "$(stat -c %h "$WORK/secret")" = 1 ]
 	# Half an archive.
 	tar -C "$BUNDLE/rootfs" -cf - . | head -c 700000 >"$WORK/half.tar"
 	hostile "$WORK/half.tar" 'bulkhead-unpack: '
@@ -113,4 +125,36 @@ hostile() {
 	done
 	run -1 with_store launch --rm damaged
 	[[ $output == *'is damaged: pull the image again'* ]]
+}
+
+: "${IMAGES_WIDE:=4000}" # entries of one directory
+
+@test "images that attack: device nodes, a wide directory, archives that expand without bound" {
+	own_store
+	mkdir -p "$WORK/t/many"
+	cp -a "$BUNDLE/rootfs/." "$WORK/t"
+	mknod "$WORK/t/disk" b 8 0
+	mknod "$WORK/t/memory" c 1 1
+	(cd "$WORK/t/many" && seq "$IMAGES_WIDE" | xargs touch)
+	tar -C "$WORK/t" -cf "$WORK/nodes.tar" .
+	image evil "$WORK/nodes.tar"
+	with_store image pull "oci:$WORK/layout:evil"
+	LIMIT=1200 with_store launch --rm evil -- /bin/sh -c '
+		for node in disk memory; do dd if=/$node count=1 2>&1 | grep -o "not permitted\|No such device"; done
+		ls /many | wc -l; rm /many/7; ls /many | wc -l' >"$WORK/out"
+	diff - "$WORK/out" <<<$'No such device\nNo such device\n'"$IMAGES_WIDE"$'\n'$((IMAGES_WIDE - 1))
+	rm -rf "$WORK/t" "$WORK/store" "$WORK/nodes.tar"
+	# By content, by number of entries, by holes.
+	own_store '{"cache-size": "16M"}'
+	mkdir "$WORK/t"
+	head -c 20000000 /dev/zero >"$WORK/t/zeroes"
+	tar -C "$WORK/t" -cf "$WORK/zeroes.tar" zeroes
+	hostile "$WORK/zeroes.tar" 'the layer expands to more than 16 MiB: cache-size, or half of what the disk has free, allows no more'
+	rm "$WORK/t/zeroes"
+	(cd "$WORK/t" && seq 4200 | xargs touch)
+	tar -C "$WORK/t" -cf "$WORK/many.tar" .
+	hostile "$WORK/many.tar" 'the layer expands to more than 16 MiB'
+	truncate -s 1T "$WORK/t/hole"
+	tar -C "$WORK/t" --sparse -cf "$WORK/hole.tar" hole
+	hostile "$WORK/hole.tar" 'the layer expands to more than 16 MiB'
 }
