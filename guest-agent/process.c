@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "guest-agent/accounts.h"
 #include "guest-agent/capabilities.h"
 #include "guest-agent/path.h"
 #include "guest-agent/spec.h"
@@ -42,6 +43,27 @@ static int groups_parse(const json_t *user, struct process_user *out, struct err
 	return 0;
 }
 
+/*
+ * "account" is bulkhead launch's, which cannot know the image's numbers; where there is a uid, as
+ * the specification demands, it means nothing.
+ */
+static int name_parse(const json_t *user, struct process_user *out, struct error *err)
+{
+	const char *name = json_string_value(json_object_get(user, "account"));
+	struct account account;
+	int ret;
+
+	if (!name || json_object_get(user, "uid"))
+		return 0;
+	ret = account_find(name, &account, err);
+	free(out->groups);
+	out->groups = account.groups;
+	out->group_count = account.group_count;
+	out->uid = account.uid;
+	out->gid = account.gid;
+	return ret;
+}
+
 int process_user_parse(const json_t *process, struct process_user *out, struct error *err)
 {
 	static const char where[] = "process.user";
@@ -58,7 +80,7 @@ int process_user_parse(const json_t *process, struct process_user *out, struct e
 	out->uid = (uid_t)uid;
 	out->gid = (gid_t)gid;
 	out->umask = (mode_t)mask;
-	return 0;
+	return name_parse(user, out, err);
 }
 
 int process_set_oom(const json_t *process, struct error *err)

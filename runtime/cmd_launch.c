@@ -21,7 +21,7 @@ static const struct option_spec options[] = {
 	{'e', "env", "NAME[=VALUE]", "Set a variable, or hand over the one of that name"},
 	{'v', "volume", "/FROM:/TO[:ro]", "Mount a directory or file of the host"},
 	{'w', "workdir", "DIR", "Its working directory"},
-	{'u', "user", "UID[:GID]", "Who it runs as"},
+	{'u', "user", "USER[:GROUP]", "Who it runs as: names of the image, or numbers"},
 	{OPT_MEMORY, "memory", "SIZE", "Its memory: 512M, 2G"},
 	{OPT_CPUS, "cpus", "NUMBER", "Its CPUs, also 0.5"},
 	{OPT_NAME, "name", "ID", "The container's id"},

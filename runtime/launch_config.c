@@ -113,24 +113,20 @@ static int parse_id(const char *text, size_t len, json_int_t *out)
 	return *out <= UINT32_MAX - 1 ? 0 : -EINVAL;
 }
 
-/* Names are in the image's /etc/passwd, which nobody has on the host. */
-static int set_user(json_t *process, const char *user, struct error *err)
+/* Names, and a user's group, are in files of the image: the agent looks there. */
+static void set_user(json_t *process, const char *user)
 {
 	size_t len = strcspn(user, ":");
-	const char *group = user[len] ? user + len + 1 : NULL;
+	const char *group = user[len] ? user + len + 1 : "";
 	json_int_t uid = 0, gid = 0;
 
-	if (!*user)
-		return 0;
-	if ((strcmp(user, "root") != 0 && strncmp(user, "root:", 5) != 0 &&
-	     parse_id(user, len, &uid) < 0) ||
-	    (group && strcmp(group, "root") != 0 && parse_id(group, strlen(group), &gid) < 0))
-		return error_say(err, ENOTSUP,
-				 "user \"%s\": say it as numbers, -u UID:GID: names are only "
-				 "known inside of the image",
-				 user);
-	json_object_set_new(process, "user", json_pack("{s:I, s:I}", "uid", uid, "gid", gid));
-	return 0;
+	if (!*user || !strcmp(user, "root") || !strcmp(user, "root:root"))
+		return;
+	json_object_set_new(process, "user",
+			    parse_id(user, len, &uid) == 0 &&
+					    parse_id(group, strlen(group), &gid) == 0
+				    ? json_pack("{s:I, s:I}", "uid", uid, "gid", gid)
+				    : json_pack("{s:s}", "account", user));
 }
 
 /* SOURCE:DESTINATION[:ro,...], both absolute. */
@@ -194,8 +190,7 @@ static int fill(json_t *config, const struct launch_options *options, const json
 
 	if (ret == 0)
 		ret = set_arguments(process, options, image, err);
-	if (ret == 0)
-		ret = set_user(process, options->user ? options->user : user ? user : "", err);
+	set_user(process, options->user ? options->user : user ? user : "");
 	if (ret == 0)
 		ret = set_resources(config, options, err);
 	for (size_t i = 0; ret == 0 && i < options->volume_count; i++)
