@@ -9,6 +9,8 @@ FUZZ_control = $(wildcard vmm/control*.c) vmm/agent.c vmm/peer.c vmm/exec.c vmm/
 FUZZ_elf = vmm/elf.c
 FUZZ_config = $(filter-out runtime/main.c runtime/cmd_%.c,$(wildcard runtime/*.c)) runtime/cmd_spec.c
 FUZZ_LIBS_config = -isystem /usr/include/libnl3 $(RUNTIME_LIBS)
+FUZZ_oci = $(FUZZ_config)
+FUZZ_LIBS_oci = $(FUZZ_LIBS_config)
 FUZZ_LIBS_unpack = -larchive
 FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -O1 -g
 SECONDS ?= 60
