@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "guest-agent/drive.h"
 #include "guest-agent/path.h"
 #include "guest-agent/spec.h"
 
@@ -20,12 +21,16 @@ struct node {
 	unsigned int major, minor;
 	uid_t uid;
 	gid_t gid;
+	const char *own; /* the agent's own node of it; NULL: it has the same path */
 };
 
 static const struct node defaults[] = {
-	{"/dev/null", S_IFCHR | 0666, 1, 3, 0, 0},    {"/dev/zero", S_IFCHR | 0666, 1, 5, 0, 0},
-	{"/dev/full", S_IFCHR | 0666, 1, 7, 0, 0},    {"/dev/random", S_IFCHR | 0666, 1, 8, 0, 0},
-	{"/dev/urandom", S_IFCHR | 0666, 1, 9, 0, 0}, {"/dev/tty", S_IFCHR | 0666, 5, 0, 0, 0},
+	{"/dev/null", S_IFCHR | 0666, 1, 3, 0, 0, NULL},
+	{"/dev/zero", S_IFCHR | 0666, 1, 5, 0, 0, NULL},
+	{"/dev/full", S_IFCHR | 0666, 1, 7, 0, 0, NULL},
+	{"/dev/random", S_IFCHR | 0666, 1, 8, 0, 0, NULL},
+	{"/dev/urandom", S_IFCHR | 0666, 1, 9, 0, 0, NULL},
+	{"/dev/tty", S_IFCHR | 0666, 5, 0, 0, 0, NULL},
 };
 
 static const struct {
@@ -44,7 +49,8 @@ static int node_bind(const struct node *node, int root_fd, struct error *err)
 
 	if (fd < 0)
 		return fd;
-	if (mount(node->path, path_of_fd(fd, target), NULL, MS_BIND, NULL) < 0)
+	if (mount(node->own ? node->own : node->path, path_of_fd(fd, target), NULL, MS_BIND, NULL) <
+	    0)
 		return error_set(err, errno, "bind %s", node->path);
 	return 0;
 }
@@ -120,7 +126,25 @@ static int node_parse(const json_t *device, const char *where, struct node *out,
 	return 0;
 }
 
-static int config_devices(const json_t *config, int root_fd, struct error *err)
+/* The number in the config is the host's; here it is that of the disk. */
+static int find_disk(const json_t *disks, size_t i, struct node *node, struct error *err)
+{
+	struct stat st;
+	int ret;
+
+	node->own = json_string_value(json_array_get(disks, i));
+	if (!node->own)
+		return 0;
+	if ((ret = drive_wait(node->own, err)) < 0)
+		return ret;
+	if (stat(node->own, &st) < 0 || !S_ISBLK(st.st_mode))
+		return error_set(err, errno, "disk %s", node->own);
+	node->major = major(st.st_rdev);
+	node->minor = minor(st.st_rdev);
+	return 0;
+}
+
+static int config_devices(const json_t *config, const json_t *disks, int root_fd, struct error *err)
 {
 	const json_t *linux_ = NULL, *devices = NULL, *device;
 	struct node node = {0};
@@ -133,7 +157,8 @@ static int config_devices(const json_t *config, int root_fd, struct error *err)
 	for (size_t i = 0; ret >= 0 && i < json_array_size(devices); i++) {
 		snprintf(where, sizeof(where), "config.linux.devices[%zu]", i);
 		if ((ret = spec_element(devices, "config.linux.devices", i, &device, err)) < 0 ||
-		    (ret = node_parse(device, where, &node, err)) < 0)
+		    (ret = node_parse(device, where, &node, err)) < 0 ||
+		    (ret = find_disk(disks, i, &node, err)) < 0)
 			return ret;
 		ret = node_make(&node, root_fd, err);
 	}
@@ -154,11 +179,11 @@ static int ptmx_link(int root_fd, struct error *err)
 	return 0;
 }
 
-int devices_make(const json_t *config, int root_fd, struct error *err)
+int devices_make(const json_t *config, const json_t *disks, int root_fd, struct error *err)
 {
 	mode_t mask = umask(0);
 	/* First, because a node that is there is left as it is. */
-	int ret = config_devices(config, root_fd, err);
+	int ret = config_devices(config, disks, root_fd, err);
 
 	for (size_t i = 0; !ret && i < sizeof(defaults) / sizeof(defaults[0]); i++)
 		ret = node_make(&defaults[i], root_fd, err);

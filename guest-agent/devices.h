@@ -6,7 +6,10 @@
 
 #include "common/error.h"
 
-/* Below the root open at root_fd. Returns 0 or -errno. */
-int devices_make(const json_t *config, int root_fd, struct error *err);
+/*
+ * Below the root open at root_fd. disks is CREATE's "devices", or NULL: beside linux.devices, the
+ * disk that stands behind each, or null. Returns 0 or -errno.
+ */
+int devices_make(const json_t *config, const json_t *disks, int root_fd, struct error *err);
 
 #endif

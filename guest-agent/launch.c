@@ -179,7 +179,8 @@ static int build_container(const struct launch *launch, struct error *err)
 		return error_set(err, errno, "new cgroup namespace");
 	if ((ret = set_names(config, err)) < 0 ||
 	    (ret = mounts_make(config, launch->binds, root_fd, err)) < 0 ||
-	    (ret = devices_make(config, root_fd, err)) < 0)
+	    (ret = devices_make(config, json_object_get(launch->document, "devices"), root_fd,
+				err)) < 0)
 		return ret;
 	if (launch->terminal && (ret = open_terminal(launch, root_fd, true, err)) < 0)
 		return ret;

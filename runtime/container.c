@@ -111,6 +111,7 @@ static int launch(struct container *container, const struct globals *globals,
 		.placement = &container->placement,
 		.size = &container->size,
 		.images = images,
+		.disks = &container->disks,
 		.nics = container->slots.nics,
 		.user_net = container->slots.user,
 		.shares = &container->shares,
@@ -273,6 +274,8 @@ static char *create_body(const struct container *container, const struct images 
 			 describe_rootfs(container, images), "binds", container->binds.how);
 	if (seccomp)
 		json_object_set(body, "seccomp", seccomp);
+	if (container->disks.how)
+		json_object_set(body, "devices", container->disks.how);
 	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	json_decref(body);
 	return text;
@@ -371,6 +374,12 @@ static void tend_template(struct container *container, const struct template *te
 	template_make_later(template, shape);
 }
 
+/* The VM's own. */
+static unsigned int disk_count(const struct images *images)
+{
+	return images->scratch_fd >= 0 ? 2 : 1;
+}
+
 static int make(struct container *container, const struct globals *globals,
 		const struct create_options *options, json_t *seccomp, struct error *err)
 {
@@ -402,6 +411,9 @@ static int make(struct container *container, const struct globals *globals,
 		container->size.disk_bytes = scratch_memory(images.scratch_fd);
 	else
 		container->size.disk_bytes = shared_root_memory(&container->shared_root);
+	if (ret == 0 &&
+	    disks_describe(&container->disks, &container->bundle, disk_count(&images)) < 0)
+		ret = error_set(err, ENOMEM, "linux.devices");
 	if (ret == 0)
 		ret = prepare_terminal(container, options, &tty_fd, err);
 	if (ret == 0)
@@ -410,6 +422,8 @@ static int make(struct container *container, const struct globals *globals,
 	shape.nics = container->slots.nics;
 	shape.user_net = container->slots.user;
 	shape.shares = container->binds.share_count || shared_root_used(&container->shared_root);
+	/* A template has drives for the VM's own disks only. */
+	wanted = wanted && container->disks.count == 0;
 	if (wanted && template_find(&template, &shape, NULL) < 0)
 		wanted = false;
 	if (ret == 0)
@@ -428,7 +442,7 @@ static int make(struct container *container, const struct globals *globals,
 		ret = limit_rest(container, err);
 	if (ret == 0)
 		ret = rates_send(&container->rates, &container->control, container->slots.nics,
-				 images.scratch_fd >= 0 ? 2 : 1, err);
+				 disk_count(&images) + (unsigned int)container->disks.count, err);
 	if (ret == 0)
 		ret = write_pid_file(container, options->pid_file, err);
 	if (ret == 0 && wanted)
@@ -474,6 +488,8 @@ static int prepare(struct container *container, const struct globals *globals,
 		ret = rates_read(&container->rates, &globals->settings, err);
 	if (ret == 0)
 		ret = binds_prepare(&container->binds, &container->bundle, err);
+	if (ret == 0)
+		ret = disks_open(&container->disks, &container->bundle, err);
 	if (ret == 0)
 		ret = shared_root_find(&container->shared_root, &container->bundle,
 				       &globals->settings, err);
@@ -579,6 +595,7 @@ void container_destroy(struct container *container)
 	shares_destroy(&container->shares);
 	shared_root_destroy(&container->shared_root);
 	binds_destroy(&container->binds);
+	disks_close(&container->disks);
 	bundle_destroy(&container->bundle);
 	vmm_files_destroy(&container->files);
 	placement_destroy(&container->placement);

@@ -7,6 +7,7 @@
 #include "runtime/command.h"
 #include "runtime/console.h"
 #include "runtime/control_client.h"
+#include "runtime/disks.h"
 #include "runtime/network.h"
 #include "runtime/options.h"
 #include "runtime/rates.h"
@@ -33,6 +34,7 @@ struct container {
 	struct network_slots slots;
 	struct rates rates;
 	struct binds binds;
+	struct disks disks;
 	struct shared_root shared_root;
 	struct shares shares;
 	struct vmm_files files;

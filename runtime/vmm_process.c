@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ARGV_MAX 64
+#define ARGV_MAX 96
 #define FDS_MAX	 (IMAGES_LAYERS_MAX + 16)
 
 static char *find_file(const char *variable, const char *set, const char *beside,
@@ -144,6 +144,17 @@ static void push_scratch(struct command_line *line, int fd)
 	inherit(line, fd);
 }
 
+/* Behind the VM's own. */
+static void push_disks(struct command_line *line, const struct disks *disks)
+{
+	for (size_t i = 0; i < disks->count; i++) {
+		push(line, strdup("--disk"));
+		push(line, format("fd=%d%s,serial=device%zu", disks->disks[i].fd,
+				  disks->disks[i].readonly ? ",ro" : "", i));
+		inherit(line, disks->disks[i].fd);
+	}
+}
+
 static void push_template(struct command_line *line, const struct vmm_options *options)
 {
 	push(line, strdup("--template"));
@@ -174,6 +185,7 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_number(line, "--cpus", options->size->vcpus);
 	push_layers(line, options->images);
 	push_scratch(line, options->images->scratch_fd);
+	push_disks(line, options->disks);
 	for (unsigned int i = 0; i < options->nics; i++)
 		push_option(line, "--nic", options->user_net ? "stream" : "tap");
 	push_shares(line, options->shares);

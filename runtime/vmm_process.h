@@ -3,6 +3,7 @@
 #define RUNTIME_VMM_PROCESS_H
 
 #include "common/error.h"
+#include "runtime/disks.h"
 #include "runtime/images.h"
 #include "runtime/placement.h"
 #include "runtime/vm_size.h"
@@ -38,6 +39,7 @@ struct vmm_options {
 	const json_t *config;
 	const struct vm_size *size;
 	const struct images *images;
+	const struct disks *disks;
 	struct placement *placement;
 	unsigned int nics;
 	bool user_net; /* they are for passt */
