@@ -17,15 +17,12 @@
 static void raise_interrupt(void *ctx, uint32_t status_bits)
 {
 	struct virtio_mmio *mmio = ctx;
-	uint64_t one = 1;
 
 	/* 2.5.2: who reads more than one field can tell that they do not belong together. */
 	if (status_bits & VIRTIO_MMIO_INT_CONFIG)
 		mmio->state.config_generation++;
 	atomic_fetch_or(&mmio->interrupt_status, status_bits);
-	/* An eventfd that is full has been signalled, so a failed write loses nothing. */
-	if (write(mmio->irq_fd, &one, sizeof(one)) < 0)
-		return;
+	mmio->interrupt.ring(mmio->interrupt.ctx);
 }
 
 static void needs_reset(void *ctx)
@@ -45,7 +42,7 @@ static void kick(void *ctx, unsigned int queue)
 
 	if (queue >= mmio->dev->queue_count)
 		return;
-	/* As above: a full eventfd is a kicked one. */
+	/* An eventfd that is full has been signalled, so a failed write loses nothing. */
 	if (write(mmio->queue_fds[queue], &one, sizeof(one)) < 0)
 		return;
 }
@@ -84,12 +81,12 @@ static int serve_queues(void *ctx)
 }
 
 int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct loop *loop,
-		     int irq_fd, struct error *err)
+		     const struct virtio_interrupt *interrupt, struct error *err)
 {
 	memset(mmio, 0, sizeof(*mmio));
 	mmio->dev = dev;
 	mmio->loop = loop;
-	mmio->irq_fd = irq_fd;
+	mmio->interrupt = *interrupt;
 	for (unsigned int i = 0; i < VIRTIO_QUEUES_MAX; i++)
 		mmio->queue_fds[i] = -1;
 	dev->interrupt = raise_interrupt;
@@ -97,7 +94,7 @@ int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct
 	dev->kick = kick;
 	dev->serve_queues = serve_queues;
 	dev->queue_fds = mmio->queue_fds;
-	dev->irq_fd = irq_fd;
+	dev->irq_fd = interrupt->fd;
 	dev->transport = mmio;
 	for (unsigned int i = 0; i < dev->queue_count; i++) {
 		struct virtio_mmio_queue_watch *qw = &mmio->watches[i];

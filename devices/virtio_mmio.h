@@ -21,6 +21,14 @@ struct virtio_mmio_queue_watch {
 	unsigned int queue;
 };
 
+/* How the device's interrupt reaches the guest. */
+struct virtio_interrupt {
+	void (*ring)(void *ctx); /* a rising edge of the line; callable from any thread */
+	void *ctx;
+	/* For an external device, else -1: written with 1 it does the same. Not owned. */
+	int fd;
+};
+
 struct virtio_mmio {
 	struct virtio_device *dev;
 	/* Register state: plain data, saved and loaded with the device. Under dev->lock. */
@@ -39,9 +47,7 @@ struct virtio_mmio {
 	struct virtio_mmio_queue_watch watches[VIRTIO_QUEUES_MAX];
 	struct loop *loop;
 
-	/* Written with 1 (an eventfd, an irqfd under KVM) to raise the interrupt line. Not owned.
-	 */
-	int irq_fd;
+	struct virtio_interrupt interrupt;
 };
 
 /*
@@ -49,7 +55,7 @@ struct virtio_mmio {
  * errno. The device and the loop must outlive the transport.
  */
 int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct loop *loop,
-		     int irq_fd, struct error *err);
+		     const struct virtio_interrupt *interrupt, struct error *err);
 void virtio_mmio_destroy(struct virtio_mmio *mmio);
 
 /*

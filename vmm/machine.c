@@ -269,7 +269,6 @@ static void take_down(struct machine *machine)
 		vcpu_destroy(&machine->vcpus[i]);
 	machine->vcpu_count = 0;
 	free(take_ptr(machine->vcpus));
-	vmgenid_destroy(&machine->vmgenid);
 	close_fd(&machine->kvm.vm_fd);
 	vm_memory_destroy(&machine->memory);
 	machine->mmio = machine->ports = (struct bus){0};
@@ -347,7 +346,6 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 	machine->memory.fd = -1;
 	machine->end_fd = -1;
 	device_set_init(&machine->devices);
-	machine->vmgenid.irq_fd = -1;
 	pthread_mutex_init(&machine->end_lock, NULL);
 	pthread_mutex_init(&machine->gate, NULL);
 	console_ring_init(&machine->console_ring, config->options->debug);

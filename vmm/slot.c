@@ -20,6 +20,31 @@ static void slot_write(void *ctx, uint64_t offset, uint64_t value, unsigned int 
 	virtio_mmio_write(&slot->mmio, (uint32_t)offset, value, len);
 }
 
+static void ring(void *ctx)
+{
+	irq_line_ring(ctx);
+}
+
+static int add_irqfd(struct slot *slot, struct kvm *kvm, struct error *err)
+{
+	slot->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (slot->irq_fd < 0)
+		return error_set(err, errno, "eventfd");
+	return kvm_add_irqfd(kvm, slot->line.gsi, slot->irq_fd, err);
+}
+
+static int connect_device(struct slot *slot, struct kvm *kvm, struct virtio_device *dev,
+			  struct loop *loop, struct error *err)
+{
+	struct virtio_interrupt interrupt = {.ring = ring, .ctx = &slot->line};
+	int ret = dev->external ? add_irqfd(slot, kvm, err) : 0;
+
+	if (ret < 0)
+		return ret;
+	interrupt.fd = slot->irq_fd;
+	return virtio_mmio_init(&slot->mmio, dev, loop, &interrupt, err);
+}
+
 int slot_init(struct slot *slot, unsigned int index, struct kvm *kvm, struct bus *bus,
 	      struct virtio_device *dev, struct loop *loop, struct error *err)
 {
@@ -29,12 +54,9 @@ int slot_init(struct slot *slot, unsigned int index, struct kvm *kvm, struct bus
 	memset(slot, 0, sizeof(*slot));
 	if (index >= LAYOUT_VIRTIO_SLOTS)
 		return error_say(err, ENOSPC, "%s: no place left for a device", dev->name);
-	slot->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (slot->irq_fd < 0)
-		return error_set(err, errno, "%s: eventfd", dev->name);
-	ret = kvm_add_irqfd(kvm, LAYOUT_IRQ_FIRST + index, slot->irq_fd, err);
-	if (ret == 0)
-		ret = virtio_mmio_init(&slot->mmio, dev, loop, slot->irq_fd, err);
+	slot->irq_fd = -1;
+	irq_line_init(&slot->line, kvm, LAYOUT_IRQ_FIRST + index);
+	ret = connect_device(slot, kvm, dev, loop, err);
 	if (ret < 0) {
 		close_fd(&slot->irq_fd);
 		return error_prefix(err, ret, "%s", dev->name);

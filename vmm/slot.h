@@ -1,4 +1,4 @@
-/* A virtio-mmio device in its place: address, interrupt line, and the eventfds KVM serves both by.
+/* A virtio-mmio device in its place: address, the eventfds by which KVM serves it, interrupt line.
  */
 #ifndef VMM_SLOT_H
 #define VMM_SLOT_H
@@ -9,11 +9,13 @@
 #include "common/loop.h"
 #include "devices/virtio_mmio.h"
 #include "vmm/bus.h"
+#include "vmm/irq_line.h"
 #include "vmm/kvm.h"
 
 struct slot {
 	struct virtio_mmio mmio;
-	int irq_fd;
+	struct irq_line line;
+	int irq_fd; /* of a device that another process serves, else -1 */
 	bool ready;
 };
 

@@ -7,17 +7,17 @@
 #define VMM_VMGENID_H
 
 #include "vmm/bus.h"
+#include "vmm/irq_line.h"
 #include "vmm/kvm.h"
 
 #define VMGENID_LEN 16
 
 struct vmgenid {
 	uint8_t id[VMGENID_LEN]; /* random, new in every process */
-	int irq_fd;		 /* -1: none */
+	struct irq_line line;
 };
 
 int vmgenid_add(struct vmgenid *vmgenid, struct bus *mmio, struct kvm *kvm, struct error *err);
-void vmgenid_destroy(struct vmgenid *vmgenid);
 
 /* Tells the guest that the id is another one than it has read. */
 void vmgenid_changed(struct vmgenid *vmgenid);

@@ -1,10 +1,11 @@
-/* What passes between guest and devices without the vCPU's thread: ioeventfd and irqfd. */
+/* What passes between guest and devices without the vCPU's thread: notifications and interrupts. */
 #include <errno.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "tests/payload/payload.h"
 #include "tests/payload/suites.h"
+#include "vmm/irq_line.h"
 #include "vmm/layout.h"
 
 PAYLOAD_IMAGE(event);
@@ -49,58 +50,61 @@ START_TEST(a_notification_takes_no_exit_to_user_space)
 }
 END_TEST
 
-static int add_irqfd(struct payload *payload, unsigned int gsi)
-{
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	struct error err = {0};
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_msg(kvm_add_irqfd(&payload->kvm, gsi, fd, &err) == 0, "%s", err.message);
-	return fd;
-}
-
-static void signal_irq(int fd)
-{
-	uint64_t one = 1;
-
-	ck_assert_int_eq(write(fd, &one, sizeof(one)), sizeof(one));
-}
-
 /* The line of every slot, each waking the halted vCPU. */
-START_TEST(an_irqfd_wakes_a_halted_guest)
+START_TEST(an_interrupt_wakes_a_halted_guest)
 {
-	int fds[LAYOUT_VIRTIO_SLOTS];
 	struct payload payload;
 
 	payload_init(&payload, &event_image, PAYLOAD_KERNEL);
 	payload.mailbox->arg = EVENT_INTERRUPTS;
-	for (unsigned int i = 0; i < LAYOUT_VIRTIO_SLOTS; i++)
-		fds[i] = add_irqfd(&payload, LAYOUT_IRQ_FIRST + i);
 	payload_start(&payload);
 	for (unsigned int i = 0; i < LAYOUT_VIRTIO_SLOTS; i++) {
+		struct irq_line line;
+
+		irq_line_init(&line, &payload.kvm, LAYOUT_IRQ_FIRST + i);
 		payload_wait_arrived(&payload);
-		signal_irq(fds[i]);
+		irq_line_ring(&line);
 	}
 	ck_assert_int_eq(payload_wait_end(&payload), MACHINE_POWER_OFF);
 	ck_assert_uint_eq(payload.mailbox->failed_line, 0);
 	ck_assert_uint_eq(payload.mailbox->irqs, LAYOUT_VIRTIO_SLOTS);
 	payload_destroy(&payload);
-	for (unsigned int i = 0; i < LAYOUT_VIRTIO_SLOTS; i++)
-		close(fds[i]);
 }
 END_TEST
 
-START_TEST(an_irqfd_interrupts_a_busy_guest)
+START_TEST(an_interrupt_reaches_a_busy_guest)
 {
 	struct payload payload;
-	int fd;
+	struct irq_line line;
 
 	payload_init(&payload, &event_image, PAYLOAD_INTERRUPTIBLE);
 	payload.mailbox->arg = EVENT_INTERRUPTS_BUSY;
-	fd = add_irqfd(&payload, LAYOUT_IRQ_FIRST);
+	irq_line_init(&line, &payload.kvm, LAYOUT_IRQ_FIRST);
 	payload_start(&payload);
 	payload_wait_arrived(&payload);
-	signal_irq(fd);
+	irq_line_ring(&line);
+	ck_assert_int_eq(payload_wait_end(&payload), MACHINE_POWER_OFF);
+	ck_assert_uint_eq(payload.mailbox->irqs, 1);
+	payload_destroy(&payload);
+}
+END_TEST
+
+/* For a device that another process serves. */
+START_TEST(an_irqfd_interrupts_a_busy_guest)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct payload payload;
+	struct error err = {0};
+	uint64_t one = 1;
+
+	ck_assert_int_ge(fd, 0);
+	payload_init(&payload, &event_image, PAYLOAD_INTERRUPTIBLE);
+	payload.mailbox->arg = EVENT_INTERRUPTS_BUSY;
+	ck_assert_msg(kvm_add_irqfd(&payload.kvm, LAYOUT_IRQ_FIRST, fd, &err) == 0, "%s",
+		      err.message);
+	payload_start(&payload);
+	payload_wait_arrived(&payload);
+	ck_assert_int_eq(write(fd, &one, sizeof(one)), sizeof(one));
 	ck_assert_int_eq(payload_wait_end(&payload), MACHINE_POWER_OFF);
 	ck_assert_uint_eq(payload.mailbox->irqs, 1);
 	payload_destroy(&payload);
@@ -115,7 +119,8 @@ Suite *event_suite(void)
 
 	tcase_set_timeout(tcase, PAYLOAD_TIMEOUT_S);
 	tcase_add_test(tcase, a_notification_takes_no_exit_to_user_space);
-	tcase_add_test(tcase, an_irqfd_wakes_a_halted_guest);
+	tcase_add_test(tcase, an_interrupt_wakes_a_halted_guest);
+	tcase_add_test(tcase, an_interrupt_reaches_a_busy_guest);
 	tcase_add_test(tcase, an_irqfd_interrupts_a_busy_guest);
 	suite_add_tcase(suite, tcase);
 	return suite;

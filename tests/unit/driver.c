@@ -53,12 +53,24 @@ void driver_init(struct driver *driver)
 	driver_check(driver->irq_fd >= 0);
 }
 
+static void ring(void *ctx)
+{
+	struct driver *driver = ctx;
+	uint64_t one = 1;
+
+	/* A full one has been rung. */
+	if (write(driver->irq_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
 void driver_attach(struct driver *driver, struct virtio_device *dev, struct loop *loop,
 		   bool loop_is_ours)
 {
+	struct virtio_interrupt interrupt = {.ring = ring, .ctx = driver, .fd = driver->irq_fd};
+
 	driver->loop = loop;
 	driver->loop_is_ours = loop_is_ours;
-	driver_check(virtio_mmio_init(&driver->mmio, dev, loop, driver->irq_fd, NULL) == 0);
+	driver_check(virtio_mmio_init(&driver->mmio, dev, loop, &interrupt, NULL) == 0);
 }
 
 void driver_detach(struct driver *driver)

@@ -68,7 +68,7 @@ static const struct filter_rule filter_rules[] = {
 
 	/* Bytes. Descriptors were opened before, or came over the control socket. */
 	{LOOPS, "read", ANY, .reason = "events, signals, frames from taps"},
-	{ALL, "write", ANY, .reason = "interrupts, wake-ups, the log"},
+	{ALL, "write", ANY, .reason = "wake-ups, the log"},
 	{FS, "write", ANY, .reason = "the device when its back end is gone, the log",
 	 .unseen = "tests of virtiofsd that ends"},
 	{MAIN, "readv", ANY, .reason = "the workload's stdin: a file or terminal"},
@@ -108,8 +108,12 @@ static const struct filter_rule filter_rules[] = {
 	 .reason = "a terminal is kept to ask for its size", .unseen = "tests of terminals"},
 	{MAIN, "ioctl", IF(IS(1, TIOCGWINSZ)), .reason = "that size", .unseen = "the same"},
 
-	/* KVM. A vCPU's thread has one call; its registers are for the message when it fails. */
+	/* KVM. A vCPU's thread has one call for the guest; its registers are for the message when
+	   it fails. */
 	{VCPU, "ioctl", IF(IS(1, KVM_RUN)), .reason = "runs the guest"},
+	{MAIN | DISK | NET, "ioctl", IF(IS(1, KVM_IRQ_LINE)), .reason = "interrupts of devices"},
+	{VCPU | FS, "ioctl", IF(IS(1, KVM_IRQ_LINE)), .reason = "a device that needs a reset",
+	 .unseen = "guests that break the rules; virtiofsd that ends"},
 	{VCPU, "ioctl", IF(IS(1, KVM_GET_REGS)), .reason = "where it was when KVM gave up",
 	 .unseen = "a guest in the payload tests ends so"},
 
