@@ -14,7 +14,6 @@
 #include "common/log.h"
 
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,7 +64,6 @@ static void describe(struct container *container)
 {
 	json_t *doc = container->state.doc;
 	json_t *config = container->bundle.config;
-	struct passwd *owner = getpwuid(geteuid());
 	struct timespec now;
 	struct tm tm;
 	char created[64];
@@ -80,7 +78,6 @@ static void describe(struct container *container)
 	json_object_set_new(doc, "bundle", json_string(container->bundle.path));
 	json_object_set_new(doc, "rootfs", json_string(container->bundle.rootfs));
 	json_object_set_new(doc, "created", json_string(created));
-	json_object_set_new(doc, "owner", json_string(owner ? owner->pw_name : ""));
 	json_object_set(doc, "annotations", json_object_get(config, "annotations"));
 	state_set_phase(&container->state, "creating");
 }

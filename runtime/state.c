@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -403,9 +404,20 @@ int state_open_oom(const struct state *state)
 		      O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
+/* Looked up only here: at every create it would cost a millisecond. */
+static json_t *describe_owner(const struct state *state)
+{
+	struct stat folder;
+	const struct passwd *owner = NULL;
+
+	if (fstat(state->dir_fd, &folder) == 0)
+		owner = getpwuid(folder.st_uid);
+	return json_string(owner ? owner->pw_name : "");
+}
+
 json_t *state_describe(struct state *state)
 {
-	static const char *const copied[] = {"bundle", "rootfs", "created", "owner", "annotations"};
+	static const char *const copied[] = {"bundle", "rootfs", "created", "annotations"};
 	json_t *out = delegate_describe(state);
 	const char *status;
 	struct stat oom;
@@ -427,5 +439,6 @@ json_t *state_describe(struct state *state)
 		if (value)
 			json_object_set(out, copied[i], value);
 	}
+	json_object_set_new(out, "owner", describe_owner(state));
 	return out;
 }

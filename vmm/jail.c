@@ -1,8 +1,8 @@
 #include "vmm/jail.h"
 
-#include <cap-ng.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/landlock.h>
 #include <malloc.h>
@@ -209,9 +209,11 @@ static int become_nobody(struct error *err)
 
 static int drop_capabilities(struct error *err)
 {
-	capng_clear(CAPNG_SELECT_BOTH);
-	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
-		return error_say(err, EPERM, "jail: capabilities cannot be dropped");
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	if (syscall(SYS_capset, &header, none) < 0)
+		return error_set(err, errno, "jail: drop all capabilities");
 	return 0;
 }
 
