@@ -8,6 +8,7 @@
 #include "runtime/seccomp_filter.h"
 #include "runtime/teardown.h"
 #include "runtime/template.h"
+#include "runtime/template_pages.h"
 #include "runtime/vm_hold.h"
 
 #include "common/cleanup.h"
@@ -125,6 +126,7 @@ static int launch(struct container *container, const struct globals *globals,
 		.relax = getenv("BULKHEAD_RELAX"),
 		.state_fd = template->state_fd,
 		.memory_fd = template->memory_fd,
+		.pages_fd = template->pages_fd,
 	};
 	int pair[2], ret;
 	pid_t pid;
@@ -356,6 +358,16 @@ static bool template_wanted(const struct settings *settings)
 	return !text || strcmp(text, "off") != 0;
 }
 
+/*
+ * For container_start, when more of its pages have been written. (A clone with shares has copies of
+ * all.)
+ */
+static void note_template(struct container *container, const struct template *template)
+{
+	json_object_set_new(container->state.doc, "template", json_string(template->name));
+	state_save(&container->state, NULL);
+}
+
 /* One that was missing or did not fit is made for the next time. */
 static void tend_template(struct container *container, const struct template *template,
 			  const struct template_shape *shape)
@@ -364,8 +376,11 @@ static void tend_template(struct container *container, const struct template *te
 
 	if (template->state_fd >= 0) {
 		if (control_status(&container->control, &status, TEMPLATE_LIMIT, NULL) < 0 ||
-		    status.template_use != PROTO_TEMPLATE_REFUSED)
+		    status.template_use != PROTO_TEMPLATE_REFUSED) {
+			if (template->pages_fd < 0 && !shape->shares)
+				note_template(container, template);
 			return;
+		}
 		template_discard(template);
 	}
 	template_make_later(template, shape);
@@ -551,6 +566,7 @@ int container_create(struct container *container, struct globals *globals,
 
 int container_start(struct container *container, struct error *err)
 {
+	const char *template = json_string_value(json_object_get(container->state.doc, "template"));
 	int ret = network_join(&container->control, container->state.pid,
 			       json_object_get(container->state.doc, "network"), err);
 
@@ -559,6 +575,8 @@ int container_start(struct container *container, struct error *err)
 				      err);
 	if (ret < 0)
 		return ret;
+	if (template)
+		template_record_pages(template, container->state.pid);
 	state_set_phase(&container->state, "running");
 	ret = state_save(&container->state, err);
 	if (ret == 0)

@@ -36,6 +36,15 @@ int template_open_dir(struct error *err)
 	return take_fd(&fd);
 }
 
+int template_open(const char *name)
+{
+	cleanup_fd int parent_fd = template_open_dir(NULL);
+
+	return parent_fd < 0
+		       ? -1
+		       : openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 /* --- the shape --- */
 
 static void describe_file(FILE *out, const char *what, const char *path)
@@ -143,7 +152,8 @@ static int open_template(struct template *template, struct error *err)
 		return 0;
 	}
 	template->state_fd = open_file(dir_fd, "state");
-	template->memory_fd = open_file(dir_fd, "memory");
+	template->memory_fd = open_file(dir_fd, TEMPLATE_MEMORY);
+	template->pages_fd = open_file(dir_fd, TEMPLATE_PAGES);
 	if (template->state_fd < 0 || template->memory_fd < 0) {
 		close_fd(&template->state_fd);
 		close_fd(&template->memory_fd);
@@ -168,13 +178,15 @@ void template_destroy(struct template *template)
 {
 	close_fd(&template->state_fd);
 	close_fd(&template->memory_fd);
+	close_fd(&template->pages_fd);
 	free(template->shape);
 	template->shape = NULL;
 }
 
 void template_remove(int dir_fd, const char *name)
 {
-	static const char *const files[] = {"state", "memory", "shape", "failed"};
+	static const char *const files[] = {"state", TEMPLATE_MEMORY, "shape", TEMPLATE_PAGES,
+					    "failed"};
 	cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)

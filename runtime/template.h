@@ -12,7 +12,9 @@
 
 #include <stdbool.h>
 
-#define TEMPLATES_DIR "templates" /* below the store */
+#define TEMPLATES_DIR	"templates" /* below the store */
+#define TEMPLATE_MEMORY "memory"    /* in a template's folder */
+#define TEMPLATE_PAGES	"pages"	    /* template_pages.h */
 /* More shapes than that are rarely in use at a time; the one that rested longest has to go. */
 #define TEMPLATES_MAX 8
 
@@ -33,13 +35,14 @@ struct template_shape {
 struct template
 {
 	int state_fd, memory_fd; /* -1: there is none */
+	int pages_fd;		 /* -1: not known yet */
 	char name[TEMPLATE_NAME_LEN + 1];
 	char *shape; /* all that the name stands for, one line */
 };
 
-#define TEMPLATE_INIT                           \
-	{                                       \
-		.state_fd = -1, .memory_fd = -1 \
+#define TEMPLATE_INIT                                           \
+	{                                                       \
+		.state_fd = -1, .memory_fd = -1, .pages_fd = -1 \
 	}
 
 /* Finds out the name, and opens the template if it is there and only we can have written it. */
@@ -55,6 +58,9 @@ void template_discard(const struct template *template);
  * nothing of his. Not when another one is at it, or that failed within the last hour.
  */
 void template_make_later(const struct template *template, const struct template_shape *shape);
+
+/* The folder of one of that name, or -1. */
+int template_open(const char *name);
 
 /* The folder with all templates, made when it is missing and found to be only ours; or an error. */
 int template_open_dir(struct error *err);

@@ -169,7 +169,7 @@ static int fill(int dir_fd, const struct template *template, const struct templa
 {
 	cleanup_fd int shape_fd = make_file(dir_fd, "shape", err);
 	cleanup_fd int state_fd = make_file(dir_fd, "state", err);
-	cleanup_fd int memory_fd = make_file(dir_fd, "memory", err);
+	cleanup_fd int memory_fd = make_file(dir_fd, TEMPLATE_MEMORY, err);
 
 	if (shape_fd < 0 || state_fd < 0 || memory_fd < 0)
 		return err ? -err->code : -EIO;
@@ -183,7 +183,7 @@ static void mark_failed(int dir_fd)
 	int fd;
 
 	unlinkat(dir_fd, "state", 0);
-	unlinkat(dir_fd, "memory", 0);
+	unlinkat(dir_fd, TEMPLATE_MEMORY, 0);
 	unlinkat(dir_fd, "failed", 0);
 	fd = openat(dir_fd, "failed", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd >= 0)

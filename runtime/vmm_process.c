@@ -158,9 +158,13 @@ static void push_disks(struct command_line *line, const struct disks *disks)
 static void push_template(struct command_line *line, const struct vmm_options *options)
 {
 	push(line, strdup("--template"));
-	push(line, format("state=%d,memory=%d", options->state_fd, options->memory_fd));
+	push(line, options->pages_fd < 0
+			   ? format("state=%d,memory=%d", options->state_fd, options->memory_fd)
+			   : format("state=%d,memory=%d,pages=%d", options->state_fd,
+				    options->memory_fd, options->pages_fd));
 	inherit(line, options->state_fd);
 	inherit(line, options->memory_fd);
+	inherit(line, options->pages_fd);
 }
 
 /* QEMU's virtiofsd keeps the record of requests in flight, but does not say so. */

@@ -55,6 +55,7 @@ struct vmm_options {
 	const char *cmdline;	 /* NULL: nothing to append */
 	const char *relax;	 /* layers of the VMM's jail to leave out; NULL: none */
 	int state_fd, memory_fd; /* of a template to start from; -1: none */
+	int pages_fd;		 /* -1: none */
 };
 
 /*

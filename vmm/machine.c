@@ -236,7 +236,8 @@ static int make_memory(struct machine *machine, struct error *err)
 	if (machine->state && options->fs_fd >= 0)
 		return vm_memory_copy(&machine->memory, size, options->load.memory_fd, err);
 	if (machine->state)
-		return vm_memory_clone(&machine->memory, size, options->load.memory_fd, err);
+		return vm_memory_clone(&machine->memory, size, options->load.memory_fd,
+				       options->load.pages_fd, err);
 	return vm_memory_create(&machine->memory, size, err);
 }
 

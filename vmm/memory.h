@@ -26,9 +26,11 @@ struct vm_memory {
 int vm_memory_create(struct vm_memory *mem, uint64_t size, struct error *err);
 /*
  * Memory with the contents of a file that vm_memory_save wrote, of exactly size bytes. Pages are
- * shared with it, and so with every other that does this, until they are written.
+ * shared with it, and so with every other that does this, until they are written. Those that a
+ * clone is known to write are in the file pages_fd (-1: none), a bit each: it has them at once.
  */
-int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, struct error *err);
+int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, int pages_fd,
+		    struct error *err);
 
 /* The same as a file of its own, for a back end that has to map it too: what is in it is copied. */
 int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, struct error *err);

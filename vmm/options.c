@@ -66,7 +66,7 @@ static const struct argp_option option_list[] = {
 	 "Leaves layers of the jail out, to debug: namespaces, user, limits, dumpable, landlock, "
 	 "seccomp",
 	 0},
-	{"template", KEY_TEMPLATE, "state=N,memory=N", 0,
+	{"template", KEY_TEMPLATE, "state=N,memory=N[,pages=N]", 0,
 	 "Starts from this saved machine, if it fits; else boots", 0},
 	{"save-template", KEY_SAVE_TEMPLATE, "state=N,memory=N", 0,
 	 "Boots, saves the machine when its agent waits for work, and ends", 0},
@@ -166,6 +166,8 @@ static void parse_template(struct argp_state *state, const char *what,
 			template->state_fd = parse_fd(state, what, item + 6);
 		else if (strncmp(item, "memory=", 7) == 0)
 			template->memory_fd = parse_fd(state, what, item + 7);
+		else if (strncmp(item, "pages=", 6) == 0)
+			template->pages_fd = parse_fd(state, what, item + 6);
 		else
 			argp_failure(state, 2, 0, "%s: cannot use \"%s\"", what, item);
 	}
@@ -351,8 +353,8 @@ void options_parse(struct vmm_options *options, int argc, char **argv)
 		.oom_fd = -1,
 		.log_fd = -1,
 		.agent_timeout_ms = 30000,
-		.load = {-1, -1},
-		.save = {-1, -1},
+		.load = {-1, -1, -1},
+		.save = {-1, -1, -1},
 	};
 	argp_err_exit_status = 2;
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options))

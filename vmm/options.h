@@ -22,6 +22,7 @@ struct vmm_disk {
 struct vmm_template {
 	int state_fd; /* -1: none */
 	int memory_fd;
+	int pages_fd; /* of those that a clone writes, a bit each; -1: not known */
 };
 
 #define VMM_NICS_MAX 8
