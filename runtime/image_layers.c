@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 /* Counted up when the way layers are unpacked changes what is in them. */
-#define FORMAT "blob1-"
-#define SEALED "blobseal1-"
+#define FORMAT "blob2-"
+#define SEALED "blobseal2-"
 
 struct build {
 	const struct oci_blob *blob;

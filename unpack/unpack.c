@@ -79,25 +79,75 @@ static char *clean_name(const char *name)
 	return out;
 }
 
+static bool is_whiteout(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
+}
+
+static int make_opaque(const char *path)
+{
+	return lsetxattr(path, "trusted.overlay.opaque", "y", 1, 0) < 0
+		       ? fail(path, strerror(errno))
+		       : 0;
+}
+
+/* Returns 1 for a directory, or what has become one, 0 for all else, -1 when that failed. */
+static int uncover_one(const char *path)
+{
+	struct stat st;
+
+	/* Links, and what is not there yet, are for libarchive to judge. */
+	if (lstat(path, &st) < 0 || (!S_ISDIR(st.st_mode) && !is_whiteout(&st)))
+		return 0;
+	if (S_ISDIR(st.st_mode))
+		return 1;
+	if (unlink(path) < 0 || mkdir(path, 0755) < 0) {
+		fail(path, strerror(errno));
+		return -1;
+	}
+	return make_opaque(path) == 0 ? 1 : -1;
+}
+
+/*
+ * A whiteout is of the layers below alone: where this layer has a directory of that name as well,
+ * what is below that is gone. So a directory, or one that an entry is in, takes its place.
+ */
+static int uncover(char *path, bool is_dir)
+{
+	int ret = 1;
+
+	for (char *slash = strchr(path, '/'); ret > 0 && slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		ret = uncover_one(path);
+		*slash = '/';
+	}
+	if (ret > 0 && is_dir && *path)
+		ret = uncover_one(path);
+	return ret < 0;
+}
+
 /* What it is a whiteout of is for the kernel to know; others of that prefix are aufs's
  * book-keeping. */
 static int make_whiteout(struct archive *disk, struct archive_entry *entry, char *path, char *base)
 {
+	struct stat st;
+
 	if (!strcmp(base, WHITEOUT_OPAQUE)) {
 		*base = '\0';
 		archive_entry_set_pathname(entry, *path ? path : ".");
 		/* The directory may have its own entry later, which leaves attributes alone. */
 		if (*path && mkdir(path, 0755) < 0 && errno != EEXIST)
 			return fail(path, strerror(errno));
-		if (lsetxattr(*path ? path : ".", "trusted.overlay.opaque", "y", 1, 0) < 0)
-			return fail(path, strerror(errno));
-		return 0;
+		return make_opaque(*path ? path : ".");
 	}
 	if (!strncmp(base + strlen(WHITEOUT), WHITEOUT, strlen(WHITEOUT)))
 		return 0;
 	memmove(base, base + strlen(WHITEOUT), strlen(base + strlen(WHITEOUT)) + 1);
 	if (!*base || !strcmp(base, ".") || !strcmp(base, ".."))
 		return fail(path, "a whiteout of nothing");
+	/* This layer's own came before. */
+	if (lstat(path, &st) == 0 && !is_whiteout(&st))
+		return S_ISDIR(st.st_mode) ? make_opaque(path) : 0;
 	archive_entry_set_pathname(entry, path);
 	archive_entry_set_hardlink(entry, NULL);
 	archive_entry_set_filetype(entry, AE_IFCHR);
@@ -203,7 +253,7 @@ static int take_entry(struct archive *from, struct archive *disk, struct archive
 
 	if (!path)
 		return fail(name ? name : "?", "a name with \"..\", or none");
-	if (spend(entry) != 0) {
+	if (spend(entry) != 0 || uncover(path, archive_entry_filetype(entry) == AE_IFDIR) != 0) {
 		free(path);
 		return 1;
 	}

@@ -64,6 +64,22 @@ with_store() {
 	[ -z "$(ls "$WORK/store/images/blobs/sha256")" ]
 }
 
+@test "a layer with a whiteout and a directory of one name: what is below the directory is gone, in any order" {
+	local order
+	mkdir -p "$WORK"/t/{dir/deep,implied} "$WORK"/lower/{dir/deep,implied,gone} "$WORK/m"
+	touch "$WORK"/t/dir/{new,deep/new} "$WORK/t/implied/new" "$WORK"/t/.wh.{dir,implied,gone,file} "$WORK/t/file"
+	touch "$WORK"/lower/{dir/old,dir/deep/old,implied/old,file}
+	for order in '.wh.dir .wh.implied .wh.file dir implied/new file' 'dir implied/new file .wh.dir .wh.implied .wh.file'; do
+		rm -rf "$WORK/in" && mkdir "$WORK/in"
+		# shellcheck disable=SC2086
+		tar -C "$WORK/t" -cf - .wh.gone $order | build/bulkhead-unpack "$WORK/in"
+		mount -t overlay overlay -o "lowerdir=$WORK/in:$WORK/lower" "$WORK/m"
+		(cd "$WORK/m" && find . | LC_ALL=C sort | tr '\n' ' ') >"$WORK/found"
+		umount "$WORK/m"
+		diff -b - "$WORK/found" <<<'. ./dir ./dir/deep ./dir/deep/new ./dir/new ./file ./implied ./implied/new ' || return 1
+	done
+}
+
 # hostile LAYER.tar TEXT: an image of it is refused by a line with TEXT, and nothing stays of it.
 hostile() {
 	local code=0
