@@ -159,7 +159,8 @@ int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, struct err
 		if (hole < 0)
 			ret = error_set(err, errno, "guest memory: look for data");
 		else
-			ret = read_in(file_fd, mem->base, data, hole, err);
+			ret = read_in(file_fd, mem->base, data,
+				      hole < (off_t)size ? hole : (off_t)size, err);
 		at = hole;
 	}
 	if (ret < 0)

@@ -1,0 +1,91 @@
+#include <check.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/suites.h"
+#include "vmm/memory.h"
+
+#define SIZE (16ull << 20)
+
+static struct vm_memory memory, copy;
+static int file_fd;
+
+static void setup(void)
+{
+	file_fd = memfd_create("template", MFD_CLOEXEC);
+	ck_assert_int_eq(vm_memory_create(&memory, SIZE, NULL), 0);
+	memset(memory.base, 1, 5000);
+	memory.base[(5 << 20) + 17] = 2;
+	memory.base[SIZE - 1] = 3;
+	ck_assert_int_eq(vm_memory_save(&memory, file_fd, NULL), 0);
+}
+
+static void teardown(void)
+{
+	vm_memory_destroy(&memory);
+	close(file_fd);
+}
+
+START_TEST(a_copy_has_what_was_saved_and_no_more)
+{
+	struct stat st;
+
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, NULL), 0);
+	/* Holes stay holes; the host may have huge pages. Looking at one fills it. */
+	ck_assert_int_eq(fstat(copy.fd, &st), 0);
+	ck_assert_int_le(st.st_blocks * 512, 3 * (2 << 20));
+	ck_assert(!memcmp(copy.base, memory.base, SIZE));
+	/* A file of its own: nobody sees what the other writes. */
+	copy.base[100] = 9;
+	ck_assert_uint_eq(memory.base[100], 1);
+	vm_memory_destroy(&copy);
+	ck_assert_int_eq(vm_memory_clone(&copy, SIZE, file_fd, -1, NULL), 0);
+	ck_assert(!memcmp(copy.base, memory.base, SIZE));
+	vm_memory_destroy(&copy);
+}
+END_TEST
+
+/* Whoever altered the file: what is beyond the guest's memory is nobody's. */
+START_TEST(a_file_of_another_size_stays_within_the_memory)
+{
+	ck_assert_int_eq(ftruncate(file_fd, 2 * SIZE), 0);
+	ck_assert_int_eq(pwrite(file_fd, "beyond", 6, SIZE), 6);
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, NULL), 0);
+	ck_assert(!memcmp(copy.base, memory.base, SIZE));
+	vm_memory_destroy(&copy);
+	ck_assert_int_eq(ftruncate(file_fd, 4096), 0);
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, NULL), 0);
+	ck_assert(!memcmp(copy.base, memory.base, 4096));
+	ck_assert_uint_eq(copy.base[4096], 0);
+	vm_memory_destroy(&copy);
+}
+END_TEST
+
+START_TEST(what_cannot_be_read_is_an_error)
+{
+	struct error err = {0};
+	int ends[2];
+
+	ck_assert_int_eq(pipe(ends), 0);
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, ends[0], &err), -ESPIPE);
+	ck_assert_str_eq(err.message, "guest memory: look for data: Illegal seek");
+	close(ends[0]);
+	close(ends[1]);
+}
+END_TEST
+
+Suite *vm_memory_suite(void)
+{
+	Suite *suite = suite_create("vm_memory");
+	TCase *tc = tcase_create("vm_memory");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_copy_has_what_was_saved_and_no_more);
+	tcase_add_test(tc, a_file_of_another_size_stays_within_the_memory);
+	tcase_add_test(tc, what_cannot_be_read_is_an_error);
+	suite_add_tcase(suite, tc);
+	return suite;
+}
