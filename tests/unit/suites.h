@@ -21,6 +21,9 @@
 	SUITE(base64) \
 	SUITE(rate_limit) \
 	SUITE(layers) \
+	SUITE(activity) \
+	SUITE(roots) \
+	SUITE(vm_memory) \
 	SUITE(fs)
 /* Run twice, the second time with packed rings. */
 #define DEVICE_SUITES \

@@ -2,10 +2,10 @@
 # Each file's suite is a function named after the file: loop_test.c has Suite *loop_suite(void).
 
 # Of the runtime, what can be tested without a VM.
-UNIT_RUNTIME := $(addprefix runtime/,digest.c file.c hooks.c json.c layer_cache.c layer_entry.c overlay.c scratch.c \
-		settings.c spec_check.c spec_fields.c store.c tool.c tree.c vm_size.c)
+UNIT_RUNTIME := $(addprefix runtime/,companion.c confine.c digest.c file.c hooks.c json.c layer_cache.c layer_entry.c overlay.c scratch.c \
+		settings.c shared_root.c shares.c shares_daemon.c spec_check.c spec_fields.c store.c tool.c tree.c vm_size.c)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c) $(wildcard devices/*.c) \
-		 $(wildcard protocol/*.c) vmm/exec.c vmm/stdio.c $(UNIT_RUNTIME))
+		 $(wildcard protocol/*.c) vmm/exec.c vmm/kvm.c vmm/memory.c vmm/stdio.c $(UNIT_RUNTIME))
 UNIT_LIBS = $(shell pkg-config --libs check liburing jansson) -l:libcrypto.a -lpthread
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
 
