@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "devices/activity.h"
 #include "devices/inflight.h"
 #include "devices/iov.h"
 #include "devices/vhost_user.h"
@@ -39,6 +40,7 @@ struct fs {
 	int fd;
 	struct vhost_user back_end;
 	struct inflight inflight;
+	struct activity activity;
 	pthread_cond_t settled; /* state has changed */
 
 	struct loop loop; /* of the thread, which waits for the back end so that nobody else does */
@@ -155,6 +157,7 @@ static void back_end_lost(struct fs *fs, const char *why)
 	log_error("%s: file systems shared with the guest give errors from now on", why);
 	fs->state = FS_LOST;
 	loop_del(&fs->loop, &fs->socket_watch);
+	activity_end(&fs->activity);
 	/* What still lives there must not serve a guest that was told that it is gone. */
 	shutdown(fs->fd, SHUT_RDWR);
 	serve(fs);
@@ -246,8 +249,11 @@ static void settle(struct fs *fs)
 	else if (fs->state == FS_IDLE && fs->dev.active) {
 		ret = back_end_start(fs, &err);
 		if (ret == 0)
+			ret = activity_begin(&fs->activity, fs->dev.queue_fds[FS_QUEUES - 1]);
+		if (ret == 0)
 			fs->state = FS_RUNNING;
 	} else if (fs->state == FS_RUNNING && !fs->dev.active) {
+		activity_end(&fs->activity);
 		ret = back_end_stop(fs, &err);
 		if (ret == 0)
 			fs->state = FS_IDLE;
@@ -399,6 +405,7 @@ int fs_create(struct fs **out, const struct fs_options *options, const struct gu
 	fs->dev.id = VIRTIO_ID_FS;
 	fs->dev.external = true;
 	fs->fd = fs->work_fd = fs->inflight.fd = -1;
+	fs->activity = (struct activity)ACTIVITY_INIT;
 	fs->records = options->records_inflight;
 	fs->thread_begins = options->thread_begins;
 	memcpy(fs->config.tag, options->tag, strnlen(options->tag, FS_TAG_LEN));
@@ -412,6 +419,8 @@ int fs_create(struct fs **out, const struct fs_options *options, const struct gu
 			      ? -errno
 			      : loop_add(&fs->loop, &fs->work_watch, fs->work_fd, EPOLLIN, work);
 	}
+	if (ret == 0 && options->activity_fd >= 0)
+		ret = activity_init(&fs->activity, &fs->loop, options->activity_fd);
 	if (ret == 0)
 		ret = inflight_create(&fs->inflight, FS_QUEUES, FS_QUEUE_SIZE);
 	if (ret < 0)
@@ -435,6 +444,7 @@ void fs_destroy(struct fs *fs)
 	close_fd(&fs->work_fd);
 	close_fd(&fs->fd);
 	inflight_destroy(&fs->inflight);
+	activity_destroy(&fs->activity);
 	pthread_cond_destroy(&fs->settled);
 	virtio_device_destroy(&fs->dev);
 	free(fs);

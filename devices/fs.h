@@ -24,6 +24,7 @@ struct fs_options {
 	 * flight, which the daemon does not say.
 	 */
 	bool records_inflight;
+	int activity_fd;	     /* devices/activity.h; -1: none */
 	void (*thread_begins)(void); /* called by the device's thread before all else; or NULL */
 };
 

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -101,6 +102,7 @@ static int launch(struct container *container, const struct globals *globals,
 	cleanup_fd int oom_fd = state_open_oom(&container->state);
 	cleanup_fd int root_fd = shared_root_clone(&container->shared_root, &container->bundle,
 						   err);
+	cleanup_fd int activity_fd = root_fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	cleanup_fd int vmm_end = -1;
 	cleanup_fd int vmm_hold_end = -1;
 	struct vmm_options options = {
@@ -115,6 +117,7 @@ static int launch(struct container *container, const struct globals *globals,
 		.shares = &container->shares,
 		.root_fd = root_fd,
 		.dir_fd = container->state.dir_fd,
+		.activity_fd = activity_fd,
 		.vsock_fd = vsock_fd,
 		.control_fd = control_fd,
 		.tty_fd = tty_fd,

@@ -13,13 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PERIOD	  1000 /* ms between two looks at the guest's changes */
+#define LONGEST	  1000 /* ms of events without a pause: then the guest is told as well */
 #define QUIET	  20   /* ms without an event: whoever was at it has done its work */
 #define ASK_LIMIT 2000 /* ms for the guest to forget */
 
 #define CHANGED "{\"root\":\"changed\"}"
 
-enum { ROOT_FD = 3, DIR_FD, EVENT_FD, FIRST_OTHER };
+enum { ROOT_FD = 3, DIR_FD, EVENT_FD, ACTIVITY_FD, FIRST_OTHER };
 
 static int64_t now_ms(void)
 {
@@ -60,34 +60,41 @@ static void tell_guest(void)
 	control_close(&control);
 }
 
+static void tell_guest_later(void)
+{
+	int64_t end = now_ms() + LONGEST;
+
+	do
+		drain();
+	while (now_ms() < end && happens(QUIET));
+	tell_guest();
+}
+
 static void __attribute__((noreturn)) keep(void)
 {
-	int64_t next = now_ms();
+	struct pollfd fds[] = {{.fd = EVENT_FD, .events = POLLIN},
+			       {.fd = ACTIVITY_FD, .events = POLLIN}};
+	uint64_t count;
 
 	for (;;) {
-		int64_t left = next - now_ms();
-
-		if (left <= 0) {
+		if (poll(fds, 2, -1) < 0)
+			continue;
+		if (fds[1].revents && read(ACTIVITY_FD, &count, sizeof(count)) > 0)
 			forget_names(ROOT_FD);
-			next = now_ms() + PERIOD;
-		} else if (happens((int)left)) {
-			do
-				drain();
-			while (now_ms() < next && happens(QUIET));
-			tell_guest();
-		}
+		if (fds[0].revents)
+			tell_guest_later();
 	}
 }
 
 struct keeper {
-	int root_fd, dir_fd;
+	int root_fd, dir_fd, activity_fd;
 };
 
 /* Nothing else stays open: engines wait for the end of the container's streams. */
-static int hold_on_to(int root_fd, int dir_fd, int event_fd)
+static int hold_on_to(int root_fd, int dir_fd, int event_fd, int activity_fd)
 {
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int fds[] = {null_fd, null_fd, null_fd, root_fd, dir_fd, event_fd};
+	int fds[] = {null_fd, null_fd, null_fd, root_fd, dir_fd, event_fd, activity_fd};
 	int high[sizeof(fds) / sizeof(fds[0])];
 
 	/* Out of the way of each other first. */
@@ -121,15 +128,16 @@ static void run(struct companion *companion, void *ctx)
 	prctl(PR_SET_NAME, "bulkhead-root");
 	companion_ready(companion);
 	/* Not before that: the numbers may be in use. */
-	if (hold_on_to(keeper->root_fd, dir_fd, event_fd) < 0 || chdir("/") < 0)
+	if (hold_on_to(keeper->root_fd, dir_fd, event_fd, keeper->activity_fd) < 0 ||
+	    chdir("/") < 0)
 		_exit(127);
 	close_range(FIRST_OTHER, ~0u, 0);
 	keep();
 }
 
-int root_keeper_start(int root_fd, int dir_fd, const char **step)
+int root_keeper_start(int root_fd, int dir_fd, int activity_fd, const char **step)
 {
-	struct keeper keeper = {root_fd, dir_fd};
+	struct keeper keeper = {root_fd, dir_fd, activity_fd};
 
 	*step = "start the shared root's keeper";
 	return root_fd < 0 ? 0 : companion_start(0, run, &keeper, step);

@@ -168,12 +168,18 @@ static void push_template(struct command_line *line, const struct vmm_options *o
 }
 
 /* QEMU's virtiofsd keeps the record of requests in flight, but does not say so. */
-static void push_shares(struct command_line *line, const struct shares *shares)
+static void push_shares(struct command_line *line, const struct shares *shares, int activity_fd)
 {
+	cleanup_free char *activity = activity_fd < 0 ? strdup("")
+						      : format(",activity=%d", activity_fd);
+
 	if (!shares->count)
 		return;
 	push(line, strdup("--fs"));
-	push(line, format("fd=%d,log=%d,inflight", shares->vmm_fd, shares->log_fd));
+	push(line,
+	     activity ? format("fd=%d,log=%d%s,inflight", shares->vmm_fd, shares->log_fd, activity)
+		      : NULL);
+	inherit(line, activity_fd);
 	inherit(line, shares->vmm_fd);
 	inherit(line, shares->log_fd);
 }
@@ -192,7 +198,7 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_disks(line, options->disks);
 	for (unsigned int i = 0; i < options->nics; i++)
 		push_option(line, "--nic", options->user_net ? "stream" : "tap");
-	push_shares(line, options->shares);
+	push_shares(line, options->shares, options->activity_fd);
 	if (options->size->agent_timeout_ms)
 		push_number(line, "--agent-timeout", options->size->agent_timeout_ms);
 	push_fd(line, "--vsock-fd", options->vsock_fd);
@@ -254,7 +260,7 @@ struct birth {
 	const struct command_line *line;
 	struct placement *placement;
 	const struct shares *shares;
-	int root_fd, dir_fd;
+	int root_fd, dir_fd, activity_fd;
 	int tty_fd;
 	int status_fd; /* takes a struct failure */
 	int hold_fd;   /* gives a byte when the child may go on; -1: at once */
@@ -291,7 +297,8 @@ static void __attribute__((noreturn)) child(const struct birth *birth)
 	failure.code = -shares_start(birth->shares, &failure.step);
 	if (failure.code)
 		goto failed;
-	failure.code = -root_keeper_start(birth->root_fd, birth->dir_fd, &failure.step);
+	failure.code = -root_keeper_start(birth->root_fd, birth->dir_fd, birth->activity_fd,
+					  &failure.step);
 	if (failure.code)
 		goto failed;
 	failure.step = NULL;
@@ -454,6 +461,7 @@ pid_t vmm_start(const struct vmm_files *files, const struct vmm_options *options
 		.shares = options->shares,
 		.root_fd = options->root_fd,
 		.dir_fd = options->dir_fd,
+		.activity_fd = options->activity_fd,
 		.tty_fd = options->tty_fd,
 		.hold_fd = -1,
 	};

@@ -46,6 +46,9 @@ struct vmm_options {
 	const struct shares *shares;
 	int root_fd; /* the mount of a shared root, for the VMM's namespace; negative: none */
 	int dir_fd;  /* the state folder */
+	/* An eventfd, through which the VMM tells the root's keeper that the guest is at its
+	 * shares. */
+	int activity_fd;
 	int vsock_fd, control_fd, parent_fd;
 	int hold_fd; /* of vm_hold_open; -1: none */
 	int tty_fd;  /* becomes the VMM's controlling terminal and standard streams; -1: none */

@@ -181,6 +181,7 @@ static int plug_fs(struct device_set *set, struct error *err)
 		.tag = PROTO_SHARES_TAG,
 		.fd = set->config.options->fs_fd,
 		.records_inflight = set->config.options->fs_records_inflight,
+		.activity_fd = set->config.options->fs_activity_fd,
 		.thread_begins = set->config.confined ? fs_thread_begins : NULL,
 	};
 	int ret = 0;

@@ -45,8 +45,10 @@ static const struct argp_option option_list[] = {
 	{"disk", KEY_DISK, "fd=N[:N...]|empty[,ro][,serial=TEXT]", 0,
 	 "A disk, of one file or several that follow each other; vda, vdb, ... in this order", 0},
 	{"nic", KEY_NIC, "tap|stream", 0, "A NIC without a link; what it is to be attached to", 0},
-	{"fs", KEY_FS, "fd=N[,log=N][,inflight]|empty", 0,
-	 "vhost-user socket of what serves the shares, and what it says; empty: for a template", 0},
+	{"fs", KEY_FS, "fd=N[,log=N][,activity=N][,inflight]|empty", 0,
+	 "vhost-user socket of what serves the shares, what it says, an eventfd to be told that it has "
+	 "worked; empty: for a template",
+	 0},
 	{"vsock-fd", KEY_VSOCK_FD, "N", 0, "Listening Unix socket for CONNECT <port>", 0},
 	{"control-fd", KEY_CONTROL_FD, "N", 0, "Listening Unix socket of the control protocol", 0},
 	{"parent-fd", KEY_PARENT_FD, "N", 0, "The first control client, connected", 0},
@@ -196,6 +198,8 @@ static void parse_fs(struct argp_state *state, struct vmm_options *options, char
 			options->fs_fd = parse_fd(state, "--fs fd", item + 3);
 		else if (strncmp(item, "log=", 4) == 0)
 			options->fs_log_fd = parse_fd(state, "--fs log", item + 4);
+		else if (strncmp(item, "activity=", 9) == 0)
+			options->fs_activity_fd = parse_fd(state, "--fs activity", item + 9);
 		else if (strcmp(item, "inflight") == 0)
 			options->fs_records_inflight = true;
 		else if (strcmp(item, "empty") == 0)
@@ -345,6 +349,7 @@ void options_parse(struct vmm_options *options, int argc, char **argv)
 		.vsock_fd = -1,
 		.fs_fd = -1,
 		.fs_log_fd = -1,
+		.fs_activity_fd = -1,
 		.control_fd = -1,
 		.parent_fd = -1,
 		.hold_fd = -1,

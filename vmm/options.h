@@ -41,6 +41,7 @@ struct vmm_options {
 	int vsock_fd; /* -1: none, as below */
 	int fs_fd;
 	int fs_log_fd;
+	int fs_activity_fd; /* devices/activity.h */
 	bool fs_records_inflight;
 	bool fs_empty; /* the device without a back end */
 	int control_fd;

@@ -16,6 +16,14 @@ overlay_root() {
 	config '.root = {path: $path, readonly: false}' --arg path "$E/merged"
 }
 
+# sleeps STATUS: the process has not run for three of its spans.
+sleeps() {
+	local before
+	before=$(grep ctxt "$1")
+	sleep 3
+	[ "$before" = "$(grep ctxt "$1")" ]
+}
+
 overlay_gone() {
 	umount "$E/merged"
 }
@@ -43,6 +51,9 @@ overlay_gone() {
 	refuses 'another VM has this root' create -b "$BUNDLE" "$ID-2"
 	bulkhead start "$ID"
 	eventually grep -qs before "$E/diff/etc/before"
+	# Nobody does anything: what keeps the two views together sleeps.
+	[ "$(pgrep -cx bulkhead-root)" = 1 ]
+	eventually sleeps "/proc/$(pgrep -x bulkhead-root)/status"
 	# Who enters its mount namespace finds the container's files; the VMM itself has an empty root.
 	# (308 is setns: nothing can be executed there.)
 	[ "$(perl -e 'open N, "<$ARGV[0]" or die; syscall(308, fileno N, 0) == 0 or die "setns: $!"; open F, "</etc/before" or die; print <F>' \

@@ -257,6 +257,7 @@ static int create_devices(struct target *target, enum target_slot slot, struct e
 		.tag = "attacked",
 		.fd = slot == SLOT_FS ? connect_virtiofsd(target) : -1,
 		.records_inflight = true,
+		.activity_fd = -1,
 		.thread_begins = FILTER_OF(fs_begins),
 	};
 	int ret;

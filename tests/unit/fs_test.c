@@ -22,7 +22,8 @@ static struct fs *fs;
 
 static void create(int fd, bool records)
 {
-	struct fs_options options = {.tag = "tag", .fd = fd, .records_inflight = records};
+	struct fs_options options = {
+		.tag = "tag", .fd = fd, .records_inflight = records, .activity_fd = -1};
 
 	driver_init(&driver);
 	ck_assert_int_eq(fs_create(&fs, &options, &driver.mem, NULL), 0);
