@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FIELD_MAX 256
+#define FIELD_MAX 512
 
 enum type { OBJECT, ARRAY, STRING, UINT, INT, BOOL };
 
@@ -253,65 +253,77 @@ static bool has_type(const json_t *value, enum type type)
 	}
 }
 
-static int check_rule(json_t *value, const char *path, const struct rule *rule, char *field,
-		      size_t used, struct error *err);
+/* Where in the document a value stands, for who has to be told. */
+struct place {
+	const struct place *parent;
+	const char *name; /* len bytes; NULL: an item of an array */
+	size_t len, index;
+};
 
-static int check_items(json_t *value, const char *path, const struct rule *rule, char *field,
-		       size_t used, struct error *err)
+static size_t write_place(const struct place *place, char *text, size_t size)
 {
-	const char *key;
+	size_t used = place->parent ? write_place(place->parent, text, size) : 0;
+
+	if (used >= size)
+		return used;
+	if (!place->name)
+		return used + (size_t)snprintf(text + used, size - used, "[%zu]", place->index);
+	return used + (size_t)snprintf(text + used, size - used, "%s%.*s", used ? "." : "",
+				       (int)place->len, place->name);
+}
+
+static int check_rule(json_t *value, const char *path, const struct rule *rule,
+		      const struct place *place, struct error *err);
+
+static int check_items(json_t *value, const char *path, const struct rule *rule,
+		       const struct place *parent, struct error *err)
+{
+	struct place place = {.parent = parent};
 	json_t *item;
-	size_t i;
 	int ret = 0;
 
 	if (*path == '[') {
-		json_array_foreach (value, i, item) {
-			size_t n = (size_t)snprintf(field + used, FIELD_MAX - used, "[%zu]", i);
-
-			ret = check_rule(item, path + 2, rule, field, used + n, err);
-			if (ret < 0)
+		json_array_foreach (value, place.index, item)
+			if ((ret = check_rule(item, path + 2, rule, &place, err)) < 0)
 				return ret;
-		}
 		return 0;
 	}
-	json_object_foreach (value, key, item) {
-		size_t n = (size_t)snprintf(field + used, FIELD_MAX - used, ".%.100s", key);
-
-		ret = check_rule(item, path + 2, rule, field, used + n, err);
-		if (ret < 0)
+	json_object_foreach (value, place.name, item) {
+		place.len = strnlen(place.name, 100);
+		if ((ret = check_rule(item, path + 2, rule, &place, err)) < 0)
 			return ret;
 	}
 	return 0;
 }
 
-/* Goes down path from value; field holds the path so far, with numbers, used bytes of it. */
-static int check_rule(json_t *value, const char *path, const struct rule *rule, char *field,
-		      size_t used, struct error *err)
+/* Goes down path from value. */
+static int check_rule(json_t *value, const char *path, const struct rule *rule,
+		      const struct place *parent, struct error *err)
 {
-	char name[64];
-	size_t len;
+	struct place place = {.parent = parent};
+	char field[FIELD_MAX];
 	json_t *child;
 
-	field[used] = '\0';
 	if (!*path) {
 		if (has_type(value, rule->type))
 			return 0;
+		write_place(parent, field, sizeof(field));
 		return error_say(err, EINVAL, "%s: must be %s, is %s", field, wanted[rule->type],
 				 type_name(value));
 	}
 	if (*path == '[' || *path == '{')
-		return check_items(value, path, rule, field, used, err);
-	path += *path == '.';
-	len = strcspn(path, ".[{");
-	snprintf(name, sizeof(name), "%.*s", (int)len, path);
-	used += (size_t)snprintf(field + used, FIELD_MAX - used, "%s%s", used ? "." : "", name);
-	child = json_object_get(value, name);
+		return check_items(value, path, rule, parent, err);
+	place.name = path + (*path == '.');
+	place.len = strcspn(place.name, ".[{");
+	path = place.name + place.len;
+	child = json_object_getn(value, place.name, place.len);
 	/* Go writes null for an empty slice or pointer: the same as absent. */
 	if (child && !json_is_null(child))
-		return check_rule(child, path + len, rule, field, used, err);
-	if (rule->required && !path[len] && !json_is_null(value))
-		return error_say(err, EINVAL, "%s: is missing", field);
-	return 0;
+		return check_rule(child, path, rule, &place, err);
+	if (!rule->required || *path || json_is_null(value))
+		return 0;
+	write_place(&place, field, sizeof(field));
+	return error_say(err, EINVAL, "%s: is missing", field);
 }
 
 static int check_types(json_t *config, struct error *err)
@@ -319,8 +331,7 @@ static int check_types(json_t *config, struct error *err)
 	if (!json_is_object(config))
 		return error_say(err, EINVAL, "must be an object, is %s", type_name(config));
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-		char field[FIELD_MAX + 128];
-		int ret = check_rule(config, rules[i].path, &rules[i], field, 0, err);
+		int ret = check_rule(config, rules[i].path, &rules[i], NULL, err);
 
 		if (ret < 0)
 			return ret;
@@ -424,12 +435,9 @@ static int check_part(json_t *config, const char *path, struct error *err)
 {
 	int ret = config ? 0 : error_set(err, ENOMEM, "%s", path);
 
-	for (size_t i = 0; ret == 0 && i < sizeof(rules) / sizeof(rules[0]); i++) {
-		char field[FIELD_MAX + 128];
-
+	for (size_t i = 0; ret == 0 && i < sizeof(rules) / sizeof(rules[0]); i++)
 		if (!strncmp(rules[i].path, path, strlen(path)))
-			ret = check_rule(config, rules[i].path, &rules[i], field, 0, err);
-	}
+			ret = check_rule(config, rules[i].path, &rules[i], NULL, err);
 	return ret;
 }
 
