@@ -45,6 +45,7 @@ static const struct rule {
 	{"process.consoleSize.height", UINT, REQUIRED},
 	{"process.consoleSize.width", UINT, REQUIRED},
 	{"process.user", OBJECT, 0},
+	{"process.user.account", STRING, 0}, /* launch_config.c; not in the specification */
 	{"process.user.uid", UINT, 0},
 	{"process.user.gid", UINT, 0},
 	{"process.user.umask", UINT, 0},
