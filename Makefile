@@ -45,7 +45,7 @@ help:
 	@echo 'make deps        installs the Debian packages that it needs'
 	@echo 'make run         deps, build, and a container in a VM of its own, to look at'
 	@echo 'make test        runs every test that this machine can run'
-	@echo 'make bench       run loop, queues, start-up, sizes, network beside DPDK, crun, runc, QEMU; BENCH_RUNS=10'
+	@echo 'make bench       run loop, queues, start-up, sizes, network, disks beside DPDK, crun, runc, QEMU, fio; BENCH_RUNS=10'
 	@echo 'make fuzz SECONDS=60   each fuzzer for so long'
 	@echo 'make install DESTDIR= PREFIX=/usr/local'
 	@echo 'make sanitize    unit tests and fuzz corpora under ASan and UBSan'
@@ -60,7 +60,7 @@ PACKAGES = build-essential clang clang-format clang-tidy cppcheck strace libclan
 	   libcap-ng-dev libnl-3-dev libnl-route-3-dev liburing-dev check bats jq busybox-static erofs-utils e2fsprogs \
 	   qemu-system-x86 qemu-system-common crun runc mmdebstrap umoci skopeo libsystemd-dev \
 	   podman containerd docker.io iproute2 iputils-ping iperf3 socat passt cryptsetup-bin libarchive-dev \
-	   libdpdk-dev valgrind
+	   libdpdk-dev valgrind fio
 
 deps:
 	@missing=$$(for p in $(PACKAGES); do \
@@ -89,7 +89,7 @@ MINUTES ?= 30
 
 soak: all
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_SEED=$${SOAK_SEED:-$$$$} SOAK_SECONDS=$$(($(MINUTES) * 60)) bats --timing tests/integration/faults.bats
-	@LAB_TIMEOUT=36000 LAB_MEMORY=12288 tests/on-kvm env TREES_FILES=50000 TREES_MIB=1024 TREES_DEBIAN=1 DISKS_FILES=100000 DISKS_MIB=4096 \
+	@LAB_TIMEOUT=36000 LAB_MEMORY=12288 tests/on-kvm env TREES_FILES=52000 TREES_MIB=1100 TREES_DEBIAN=1 DISKS_FILES=100000 DISKS_MIB=4096 \
 		DISKS_OPERATIONS=20000 IMAGES_WIDE=200000 bats --timing tests/integration/trees.bats tests/integration/disks.bats \
 		tests/integration/images.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
