@@ -165,6 +165,47 @@ START_TEST(a_slow_reader_gets_everything_in_the_end)
 }
 END_TEST
 
+/* Another connection, both ways, while that of port 1000 stands still. */
+static void another_goes_on(void)
+{
+	int other = vsock_guest_socket(&guest, 6);
+	struct vsock_packet packet;
+	char byte;
+
+	vsock_guest_connect(&guest, 1001, 6);
+	vsock_guest_send(&guest, VIRTIO_VSOCK_OP_RW, 1001, 6, 0, "x", 1);
+	ck_assert_int_eq(recv(other, &byte, 1, MSG_DONTWAIT), 1);
+	ck_assert_int_eq(write(other, "y", 1), 1);
+	packet = vsock_guest_expect(&guest, VIRTIO_VSOCK_OP_RW, 1001, 6);
+	ck_assert_uint_eq(packet.header.len, 1);
+	ck_assert_int_eq(packet.payload[0], 'y');
+	close(other);
+}
+
+START_TEST(a_host_that_never_reads_blocks_nobody_else)
+{
+	vsock_guest_rx(&guest, 8);
+	vsock_guest_connect(&guest, 1000, 5);
+	send_until_no_credit();
+	another_goes_on();
+}
+END_TEST
+
+START_TEST(a_guest_that_never_reads_blocks_nobody_else)
+{
+	uint8_t bytes[1000] = {0};
+
+	vsock_guest_rx(&guest, 8);
+	guest.buf_alloc = 100;
+	vsock_guest_connect(&guest, 1000, 5);
+	ck_assert_int_eq(write(host, bytes, sizeof(bytes)), sizeof(bytes));
+	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_RW).header.len, 100);
+	expect(VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+	guest.buf_alloc = GUEST_BUF_ALLOC;
+	another_goes_on();
+}
+END_TEST
+
 START_TEST(more_than_the_credit_ends_the_connection)
 {
 	vsock_guest_rx(&guest, 8);
@@ -273,6 +314,8 @@ Suite *vsock_flow_suite(void)
 	tcase_set_timeout(tcase, 30);
 	tcase_add_test(tcase, the_host_sends_as_much_as_the_guest_can_take);
 	tcase_add_loop_test(tcase, a_slow_reader_gets_everything_in_the_end, 0, 3);
+	tcase_add_test(tcase, a_host_that_never_reads_blocks_nobody_else);
+	tcase_add_test(tcase, a_guest_that_never_reads_blocks_nobody_else);
 	tcase_add_test(tcase, more_than_the_credit_ends_the_connection);
 	tcase_add_test(tcase, credit_is_told_before_it_runs_out);
 	tcase_add_test(tcase, without_buffers_nothing_is_lost);

@@ -97,6 +97,36 @@ START_TEST(a_connection_carries_bytes_both_ways)
 }
 END_TEST
 
+START_TEST(a_thousand_connections_a_hundred_at_once)
+{
+	enum { ONCE = 100, FIRST_PORT = 2000 };
+	int host[ONCE];
+	char text[32];
+
+	for (unsigned int round = 0; round < 10; round++) {
+		for (uint32_t i = 0; i < ONCE; i++) {
+			host[i] = vsock_guest_socket(&guest, 5);
+			vsock_guest_connect(&guest, FIRST_PORT + i, 5);
+		}
+		for (uint32_t i = 0; i < ONCE; i++) {
+			snprintf(text, sizeof(text), "%u of round %u", i, round);
+			send_text(FIRST_PORT + i, 5, text);
+			expect_read(host[i], text);
+			put(host[i], text);
+			expect_text(FIRST_PORT + i, 5, text);
+		}
+		for (uint32_t i = 0; i < ONCE; i++) {
+			send_op(VIRTIO_VSOCK_OP_SHUTDOWN, FIRST_PORT + i, 5, SEND | RCV);
+			expect(VIRTIO_VSOCK_OP_RST, FIRST_PORT + i, 5);
+			expect_eof(host[i]);
+			close(host[i]);
+		}
+	}
+	expect_nothing();
+	ck_assert_uint_eq(guest.closed[5], 1000);
+}
+END_TEST
+
 START_TEST(unknown_ports_are_refused)
 {
 	send_op(VIRTIO_VSOCK_OP_REQUEST, 1000, 9, 0);
@@ -362,6 +392,7 @@ Suite *vsock_suite(void)
 	tcase_set_timeout(tcase, 30);
 	tcase_add_test(tcase, config_has_the_cid);
 	tcase_add_test(tcase, a_connection_carries_bytes_both_ways);
+	tcase_add_test(tcase, a_thousand_connections_a_hundred_at_once);
 	tcase_add_test(tcase, unknown_ports_are_refused);
 	tcase_add_test(tcase, the_host_ends_first);
 	tcase_add_test(tcase, the_guest_ends_its_sending);
