@@ -13,7 +13,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPT_MEMORY = 256, OPT_CPUS, OPT_NAME, OPT_RM, OPT_ENTRYPOINT, OPT_HOSTNAME, OPT_READ_ONLY };
+enum {
+	OPT_MEMORY = 256,
+	OPT_CPUS,
+	OPT_NAME,
+	OPT_RM,
+	OPT_ENTRYPOINT,
+	OPT_HOSTNAME,
+	OPT_NET,
+	OPT_READ_ONLY
+};
 
 static const struct option_spec options[] = {
 	{'i', "interactive", NULL, "Let the workload read what comes on stdin"},
@@ -28,6 +37,9 @@ static const struct option_spec options[] = {
 	{OPT_RM, "rm", NULL, "Remove the container when it ends"},
 	{OPT_ENTRYPOINT, "entrypoint", "PROGRAM", "Run this instead of the image's"},
 	{OPT_HOSTNAME, "hostname", "NAME", "Its host name (default: the id)"},
+	{OPT_NET, "net", "none|user|ns=/PATH",
+	 "Its network: none (the default), passt, a namespace's"},
+	{'p', "publish", "HOST:GUEST[/udp]", "A port of the host answered by it, with --net user"},
 	{OPT_READ_ONLY, "read-only", NULL, "Its root cannot be written to"},
 	{0},
 };
@@ -64,6 +76,11 @@ static int take(void *input, int key, char *value, struct error *err)
 		return add(o->env, &o->env_count, value, "-e", err);
 	case 'v':
 		return add(o->volumes, &o->volume_count, value, "-v", err);
+	case 'p':
+		return add(o->ports, &o->port_count, value, "-p", err);
+	case OPT_NET:
+		o->net = value;
+		return 0;
 	case 'w':
 		o->workdir = value;
 		return 0;

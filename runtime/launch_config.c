@@ -180,10 +180,71 @@ static int set_resources(json_t *config, const struct launch_options *options, s
 	return 0;
 }
 
+/* The namespace at PATH in place of one of its own. */
+static void set_namespace(json_t *config, const char *path)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach (json_object_get(json_object_get(config, "linux"), "namespaces"), i,
+			    entry) {
+		const char *type = json_string_value(json_object_get(entry, "type"));
+
+		if (type && !strcmp(type, "network"))
+			json_object_set_new(entry, "path", json_string(path));
+	}
+}
+
+/* What the settings net and publish understand (docs/network.md). */
+static int set_user_net(json_t *annotations, const struct launch_options *options,
+			struct error *err)
+{
+	char publish[LAUNCH_LIST_MAX * 24] = "";
+	size_t len = 0;
+
+	json_object_set_new(annotations, "io.bulkhead.net", json_string("user"));
+	for (size_t i = 0; i < options->port_count; i++) {
+		size_t room = sizeof(publish) - len;
+		int n = snprintf(publish + len, room, "%s%s", len ? "," : "", options->ports[i]);
+
+		if (n < 0 || (size_t)n >= room || strchr(options->ports[i], ','))
+			return error_say(err, EINVAL, "-p %s: is not HOST:GUEST[/udp]",
+					 options->ports[i]);
+		len += (size_t)n;
+	}
+	if (len > 0)
+		json_object_set_new(annotations, "io.bulkhead.publish", json_string(publish));
+	return 0;
+}
+
+static int set_network(json_t *config, const struct launch_options *options, json_t *annotations,
+		       struct error *err)
+{
+	const char *net = options->net ? options->net : "none";
+
+	if (!strcmp(net, "user"))
+		return set_user_net(annotations, options, err);
+	if (options->port_count > 0)
+		return error_say(err, EINVAL, "-p %s: ports are published with --net user alone",
+				 options->ports[0]);
+	if (!strcmp(net, "none"))
+		return 0;
+	if (!strncmp(net, "ns=/", 4)) {
+		set_namespace(config, net + 3);
+		return 0;
+	}
+	if (!strncmp(net, "tap=", 4))
+		return error_say(err, ENOTSUP,
+				 "--net %s: not supported: move the tap into a network namespace "
+				 "and say ns=/PATH",
+				 net);
+	return error_say(err, EINVAL, "--net %s: is not none, user or ns=/PATH", net);
+}
+
 static int fill(json_t *config, const struct launch_options *options, const json_t *image,
 		struct error *err)
 {
-	json_t *process = json_object_get(config, "process");
+	json_t *process = json_object_get(config, "process"), *annotations = json_object();
 	const char *user = json_string_value(json_object_get(image, "User"));
 	const char *workdir = json_string_value(json_object_get(image, "WorkingDir"));
 	int ret = set_environment(process, options, image, err);
@@ -205,9 +266,12 @@ static int fill(json_t *config, const struct launch_options *options, const json
 			    json_pack("{s:s, s:b}", "path",
 				      options->directory ? options->directory : "rootfs",
 				      "readonly", options->read_only));
+	json_object_set(config, "annotations", annotations);
 	if (options->image)
-		json_object_set_new(config, "annotations",
-				    json_pack("{s:s}", "io.bulkhead.image", options->image));
+		json_object_set_new(annotations, "io.bulkhead.image", json_string(options->image));
+	if (ret == 0)
+		ret = set_network(config, options, annotations, err);
+	json_decref(annotations);
 	return ret;
 }
 

@@ -14,8 +14,9 @@ struct launch_options {
 	const char *image;     /* a name in the store, or NULL: */
 	const char *directory; /* the root */
 	const char *workdir, *user, *memory, *cpus, *name, *entrypoint, *hostname;
-	const char *env[LAUNCH_LIST_MAX], *volumes[LAUNCH_LIST_MAX];
-	size_t env_count, volume_count;
+	const char *net; /* NULL: none */
+	const char *env[LAUNCH_LIST_MAX], *volumes[LAUNCH_LIST_MAX], *ports[LAUNCH_LIST_MAX];
+	size_t env_count, volume_count, port_count;
 	bool interactive, terminal, remove, read_only;
 	char **command; /* ended by NULL; empty: the image's */
 };

@@ -15,6 +15,7 @@
 	SUITE(mmio) \
 	SUITE(protocol) \
 	SUITE(settings) \
+	SUITE(launch) \
 	SUITE(spec) \
 	SUITE(reports) \
 	SUITE(exec) \

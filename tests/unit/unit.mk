@@ -2,7 +2,8 @@
 # Each file's suite is a function named after the file: loop_test.c has Suite *loop_suite(void).
 
 # Of the runtime, what can be tested without a VM.
-UNIT_RUNTIME := $(addprefix runtime/,companion.c confine.c digest.c file.c hooks.c json.c layer_cache.c layer_entry.c overlay.c scratch.c \
+UNIT_RUNTIME := $(addprefix runtime/,cmd_spec.c companion.c confine.c digest.c file.c hooks.c json.c launch_config.c layer_cache.c \
+		layer_entry.c options.c overlay.c scratch.c \
 		settings.c shared_root.c shares.c shares_daemon.c spec_check.c spec_fields.c store.c tool.c tree.c vm_size.c)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c) $(wildcard devices/*.c) \
 		 $(wildcard protocol/*.c) vmm/exec.c vmm/kvm.c vmm/memory.c vmm/stdio.c $(UNIT_RUNTIME))
