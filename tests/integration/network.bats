@@ -287,6 +287,36 @@ sees_no_carrier() {
 	ip route del default via 10.99.0.254 dev bhbr0
 }
 
+@test "launch --net: a namespace's, passt's with a port, and what it is not" {
+	local reply tcp
+	launch() {
+		build/bulkhead --root "$WORK/state" launch "$@" </dev/null
+	}
+	wire c1 2
+	output=$(launch --rm --net ns=/run/netns/c1 "$BUNDLE/rootfs" -- /bin/sh -c 'ip -o addr; ping -c 1 -w 20 10.99.0.1 && echo there')
+	has_line '.* eth0 .*inet 10.99.0.2/24 .*'
+	has_line there
+	output=$(launch --rm "$BUNDLE/rootfs" -- /bin/ls /sys/class/net)
+	[ "$output" = lo ]
+	run -1 launch --net tap=tap0 "$BUNDLE/rootfs"
+	[[ $output = *'--net tap=tap0: not supported: move the tap into a network namespace and say ns=/PATH'* ]]
+	run -1 launch --net bridge "$BUNDLE/rootfs"
+	[[ $output = *'--net bridge: is not none, user or ns=/PATH'* ]]
+	run -1 launch -p 1:1 "$BUNDLE/rootfs"
+	[[ $output = *'-p 1:1: ports are published with --net user alone'* ]]
+	[ -x "$(command -v passt)" ] || return 0
+	ip route add default via 10.99.0.254 dev bhbr0
+	launch --rm --net user -p 18082:7000 "$BUNDLE/rootfs" -- /bin/sh -c 'echo ready; nc -l -p 7000 -e /bin/cat' >"$WORK/out" 2>&1 3>&- &
+	eventually grep -q ready "$WORK/out"
+	exec {tcp}<>/dev/tcp/127.0.0.1/18082
+	echo hello >&"$tcp"
+	read -r -t 20 reply <&"$tcp"
+	exec {tcp}>&-
+	[ "$reply" = hello ]
+	wait $!
+	ip route del default via 10.99.0.254 dev bhbr0
+}
+
 none_runs() {
 	! pgrep -x "$1" >/dev/null
 }
