@@ -50,7 +50,7 @@ static int find_signal(const char *text, struct error *err)
 	char *end;
 	long number = strtol(text, &end, 10);
 
-	if (end != text && !*end && number >= 1 && number <= 64)
+	if (end != text && !*end && number >= 0 && number <= 64)
 		return (int)number;
 	for (int i = 1; i < SIGRTMIN; i++) {
 		const char *known = sigabbrev_np(i);
@@ -106,5 +106,6 @@ int cmd_kill(struct globals *globals, int argc, char **argv, struct error *err)
 		return ret;
 	if (!strcmp(state_status(&state), "stopped"))
 		return a.all ? 0 : error_say(err, ESRCH, "container not running");
-	return send_signal(&state, number, a.all, err);
+	/* As with kill(2): only whether there is somebody. */
+	return number == 0 ? 0 : send_signal(&state, number, a.all, err);
 }

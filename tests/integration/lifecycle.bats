@@ -71,12 +71,16 @@ engine() {
 	refuses 'container with given ID already exists' create -b "$BUNDLE" "$ID"
 	[ "$(status_of "$ID")" = running ]
 
+	plain kill "$ID" 0
+	[ "$(status_of "$ID")" = running ]
 	plain kill "$ID"
 	eventually has_status "$ID" stopped
 	jq -e '.pid == 0' <<<"$(plain state "$ID")"
 	refuses 'cannot start a container that has stopped' start "$ID"
 	refuses 'container not running' kill "$ID"
 	refuses 'container not running' kill "$ID" KILL
+	refuses 'container not running' kill "$ID" 0
+	plain kill --all "$ID" 0
 	refuses 'container with given ID already exists' create -b "$BUNDLE" "$ID"
 	run ! kill -0 "$pid"
 
