@@ -193,11 +193,10 @@ static int prepare_streams(struct streams *streams, const struct arguments *a, b
 		streams->fds[0] = streams->tty_fd;
 		return ret;
 	}
-	console_open(console);
-	if (console->fd < 0)
-		return error_say(err, ENOTTY,
-				 "stdin is not a terminal: --tty needs one, or --console-socket");
-	return 0;
+	ret = console_open(console, &streams->tty_fd, err);
+	if (ret == 0 && streams->tty_fd >= 0)
+		streams->fds[0] = streams->tty_fd;
+	return ret;
 }
 
 static int write_pid(const char *path, pid_t pid, struct error *err)
@@ -210,9 +209,8 @@ static int write_pid(const char *path, pid_t pid, struct error *err)
 	return file_replace(AT_FDCWD, path, 0644, text, strlen(text), err);
 }
 
-static int run_attached(const struct state *state, const json_t *process,
-			const struct streams *streams, struct console *console,
-			const struct arguments *a, struct error *err)
+static int run_attached(const struct state *state, const json_t *process, struct streams *streams,
+			struct console *console, const struct arguments *a, struct error *err)
 {
 	struct holder holder = HOLDER_INIT;
 	int status, ret;
@@ -220,6 +218,8 @@ static int run_attached(const struct state *state, const json_t *process,
 	holder.terminal_fd = console->fd;
 	console_set_raw(console);
 	ret = holder_start(&holder, state->dir_fd, process, streams->fds, streams->count, err);
+	/* The VMM has it: with its last copy the relay ends. */
+	close_fd(&streams->tty_fd);
 	if (ret == 0)
 		ret = write_pid(a->pid_file, getpid(), err);
 	if (ret < 0) {

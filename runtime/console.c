@@ -2,12 +2,16 @@
 
 #include "common/cleanup.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int open_pair(int *master, int *tty, struct error *err)
@@ -75,9 +79,72 @@ int console_send(const char *path, int *tty_fd, struct error *err)
 	return 0;
 }
 
-void console_open(struct console *console)
+/* Returns false at the end of what can be read or written. */
+static bool pass_on(int from, int to)
 {
-	console->fd = isatty(STDIN_FILENO) ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
+	char bytes[4096];
+	ssize_t len = read(from, bytes, sizeof(bytes));
+
+	for (ssize_t done = 0, n; done < len; done += n) {
+		n = write(to, bytes + done, (size_t)(len - done));
+		if (n < 0 && errno != EINTR)
+			return false;
+		n = n < 0 ? 0 : n;
+	}
+	return len > 0 || (len < 0 && errno == EINTR);
+}
+
+/* Until the terminal has no other end any more. Nobody can end it by a key: signals stay blocked.
+ */
+static _Noreturn void relay(int master)
+{
+	struct pollfd fds[2] = {
+		{.fd = master, .events = POLLIN},
+		{.fd = STDIN_FILENO, .events = POLLIN},
+	};
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	while (poll(fds, 2, -1) >= 0) {
+		if (fds[0].revents && !pass_on(master, STDOUT_FILENO))
+			break;
+		if (fds[1].revents && !pass_on(STDIN_FILENO, master))
+			fds[1].fd = -1;
+	}
+	_exit(0);
+}
+
+static int start_relay(struct console *console, int master, struct error *err)
+{
+	console->relay = fork();
+	if (console->relay < 0) {
+		console->relay = 0;
+		return error_set(err, errno, "fork");
+	}
+	if (console->relay > 0)
+		return 0;
+	/* No lock, no socket and not the pair's other end is its own. */
+	if (dup2(master, STDERR_FILENO) < 0)
+		_exit(1);
+	close_range(STDERR_FILENO + 1, ~0u, 0);
+	relay(STDERR_FILENO);
+}
+
+int console_open(struct console *console, int *tty_fd, struct error *err)
+{
+	cleanup_fd int master = -1;
+	int ret;
+
+	console->fd = -1;
+	if (isatty(STDIN_FILENO)) {
+		console->fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+		return console->fd < 0 ? error_set(err, errno, "stdin") : 0;
+	}
+	ret = open_pair(&master, tty_fd, err);
+	if (ret == 0 && (ret = start_relay(console, master, err)) < 0)
+		close_fd(tty_fd);
+	return ret;
 }
 
 void console_set_raw(struct console *console)
@@ -108,4 +175,7 @@ void console_close(struct console *console)
 		tcsetattr(console->fd, TCSADRAIN, &console->saved);
 	console->raw = false;
 	close_fd(&console->fd);
+	while (console->relay > 0 && waitpid(console->relay, NULL, 0) < 0 && errno == EINTR)
+		;
+	console->relay = 0;
 }

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <termios.h>
 
 /*
@@ -19,6 +20,7 @@ struct console {
 	int fd; /* -1: not a terminal */
 	struct termios saved;
 	bool raw;
+	pid_t relay; /* 0: none */
 };
 
 #define CONSOLE_INIT     \
@@ -26,12 +28,18 @@ struct console {
 		.fd = -1 \
 	}
 
-/* Takes stdin when it is a terminal; otherwise does nothing. */
-void console_open(struct console *console);
+/*
+ * The terminal of a process that its caller waits for: stdin, when it is one, and *tty_fd stays as
+ * it is. Else a pair is made, whose one end goes to *tty_fd, the caller's to close as soon as the
+ * VMM has it, and between whose other end and our stdin and stdout a process of its own passes all
+ * bytes on.
+ */
+int console_open(struct console *console, int *tty_fd, struct error *err);
 void console_set_raw(struct console *console);
 bool console_size(const struct console *console, uint16_t *rows, uint16_t *columns);
 
-/* Puts the terminal back as it was. */
+/* Puts the terminal back as it was; waits until what the workload wrote to a pair has been passed
+ * on. */
 void console_close(struct console *console);
 
 #endif

@@ -341,6 +341,7 @@ static int prepare_terminal(struct container *container, const struct create_opt
 {
 	json_t *process = json_object_get(container->bundle.config, "process");
 	uint16_t rows, columns;
+	int ret;
 
 	if (!wants_terminal(container))
 		return 0;
@@ -348,7 +349,9 @@ static int prepare_terminal(struct container *container, const struct create_opt
 		return console_send(options->console_socket, tty_fd, err);
 	if (!container->console)
 		return 0;
-	console_open(container->console);
+	ret = console_open(container->console, tty_fd, err);
+	if (ret < 0)
+		return ret;
 	if (console_size(container->console, &rows, &columns) &&
 	    !json_object_get(process, "consoleSize"))
 		json_object_set_new(process, "consoleSize",

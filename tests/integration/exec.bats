@@ -120,13 +120,15 @@ engine() {
 	process_file '.args = ["sh", "-c", "echo $X; id -u; pwd"] | .env = ["X=y", "PATH=/bin"] | .user = {uid: 7, gid: 8} | .cwd = "/var"'
 	[ "$(bulkhead exec --process "$WORK/process.json" "$ID")" = $'y\n7\n/var' ]
 
+	# A terminal whose caller has none.
+	[ "$(bulkhead exec -t "$ID" sh -c 'tty; exit 3' </dev/null || echo $?)" = $'/dev/pts/0\r\n3' ]
+
 	# Refusals in one line, 255, nothing left.
 	refuses_exec 'executable file not found in $PATH' "$ID" no-such-command
 	refuses_exec 'no such file or directory' "$ID" /no/such/command
 	refuses_exec 'permission denied' "$ID" /etc/passwd
 	refuses_exec '/nowhere' --cwd /nowhere "$ID" true
 	refuses_exec 'must be UID' --user root "$ID" true
-	refuses_exec 'is not a terminal' -t "$ID" true
 	refuses_exec 'without setting console socket' -t -d "$ID" true
 	refuses_exec 'cannot use console socket' --console-socket /x "$ID" true
 	process_file '.args = []'

@@ -202,6 +202,19 @@ run_plainly() {
 	[ "$(tail -n 1 "$WORK/out")" = bye ]
 }
 
+@test "a terminal whose caller has none: streams are passed on, to the last byte" {
+	config '.process.terminal = true'
+	command_is /bin/sh -c 'tty; read -r line; echo "got [$line]"; seq 20000; exit 4'
+	code=0
+	echo one | bulkhead run -b "$BUNDLE" "$ID" >"$WORK/out" || code=$?
+	[ $code = 4 ]
+	# The terminal's echo of what was typed early may come before all else.
+	[ "$(tr -d '\r' <"$WORK/out" | head -n 3 | sort)" = $'/dev/pts/0\ngot [one]\none' ]
+	[ "$(tr -d '\r' <"$WORK/out" | tail -n +4)" = "$(seq 20000)" ]
+	command_is /bin/echo nobody types
+	[ "$(bulkhead run -b "$BUNDLE" "$ID" </dev/null)" = $'nobody types\r' ]
+}
+
 @test "a terminal: size, keys, Ctrl-C, its end" {
 	local runtime
 	config '.process.terminal = true'
