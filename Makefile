@@ -59,7 +59,7 @@ PACKAGES = build-essential clang clang-format clang-tidy cppcheck strace libclan
 	   xz-utils cpio rsync pkg-config linux-source-6.12 libfdt-dev libjansson-dev libseccomp-dev \
 	   libcap-ng-dev libnl-3-dev libnl-route-3-dev liburing-dev check bats jq busybox-static erofs-utils e2fsprogs \
 	   qemu-system-x86 qemu-system-common crun runc mmdebstrap umoci skopeo libsystemd-dev \
-	   podman containerd docker.io iproute2 iputils-ping iperf3 socat passt cryptsetup-bin libarchive-dev \
+	   podman containerd docker.io containernetworking-plugins iptables iproute2 iputils-ping iperf3 socat passt cryptsetup-bin libarchive-dev \
 	   libdpdk-dev valgrind fio
 
 deps:
@@ -92,6 +92,7 @@ soak: all
 	@LAB_TIMEOUT=36000 LAB_MEMORY=12288 tests/on-kvm env TREES_FILES=52000 TREES_MIB=1100 TREES_DEBIAN=1 DISKS_FILES=100000 DISKS_MIB=4096 \
 		DISKS_OPERATIONS=20000 IMAGES_WIDE=200000 bats --timing tests/integration/trees.bats tests/integration/disks.bats \
 		tests/integration/images.bats
+	@LAB_TIMEOUT=36000 tests/on-kvm env NET_MIB=512 NET_CONNECTIONS=1000 bats --timing tests/engines/network.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
 
 sanitize: $(BUILD)/sanitize/unit $(BUILD)/sanitize/payload fuzz-replay

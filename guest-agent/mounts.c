@@ -233,6 +233,25 @@ static bool is_late_readonly(const char *type, const struct mount_options *optio
 	return !strcmp(type, "tmpfs") && (options->flags & MS_RDONLY);
 }
 
+/*
+ * Where the kernel's own files are looked for, and masked, is where they have to be: not where the
+ * image says (CVE-2019-19921).
+ */
+static int check_ordinary(int root_fd, const char *type, const char *destination, struct error *err)
+{
+	cleanup_fd int fd = -1;
+	struct stat st;
+
+	if (strcmp(type, "proc") != 0 && strcmp(type, "sysfs") != 0)
+		return 0;
+	fd = path_open(root_fd, destination, O_PATH | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISLNK(st.st_mode))
+		return 0;
+	return error_say(err, ELOOP,
+			 "%s must be mounted on an ordinary directory, and %s is a symbolic link",
+			 type, destination);
+}
+
 static int mount_fs(int root_fd, const char *type, const char *source, const char *destination,
 		    struct mount_options *options, struct error *err)
 {
@@ -299,6 +318,7 @@ static int entry_mount(struct mount_entry *entry, const json_t *binds, int root_
 		       struct error *err)
 {
 	const char *type = entry->type;
+	int ret;
 
 	if (entry->options.flags & MS_BIND) {
 		cleanup_fd int fd = bind_open(binds, entry->number, err);
@@ -306,6 +326,9 @@ static int entry_mount(struct mount_entry *entry, const json_t *binds, int root_
 		return fd < 0 ? fd
 			      : mount_bind(root_fd, fd, entry->destination, &entry->options, err);
 	}
+	ret = check_ordinary(root_fd, type, entry->destination, err);
+	if (ret < 0)
+		return ret;
 	return mount_fs(root_fd, strcmp(type, "cgroup") ? type : "cgroup2", entry->source,
 			entry->destination, &entry->options, err);
 }

@@ -148,6 +148,17 @@ refuses_exec() {
 	terminal_ends 137
 }
 
+@test "an image whose /proc or /sys is a link" {
+	local dir
+	for dir in proc sys; do
+		rmdir "$BUNDLE/rootfs/$dir"
+		ln -s /srv "$BUNDLE/rootfs/$dir"
+		refuses "must be mounted on an ordinary directory, and /$dir is a symbolic link" run -b "$BUNDLE" "$ID"
+		rm "$BUNDLE/rootfs/$dir"
+		mkdir "$BUNDLE/rootfs/$dir"
+	done
+}
+
 @test "a container that shares the VM's processes: a working directory or a command in the agent's own root" {
 	config 'del(.linux.namespaces[] | select(.type == "pid"))'
 	up
