@@ -147,7 +147,7 @@ END_TEST
 START_TEST(a_saved_machine_goes_on_in_others)
 {
 	struct vmm_options options;
-	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0)};
+	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0), -1};
 
 	fill_options(&options);
 	options.save = files;
@@ -157,7 +157,7 @@ START_TEST(a_saved_machine_goes_on_in_others)
 		ck_assert_int_eq(loop_init(&outcome.loop), 0);
 		run_machine(&options, &outcome, i ? "it went on" : "all is well");
 		loop_destroy(&outcome.loop);
-		options.save = (struct vmm_template){-1, -1};
+		options.save = (struct vmm_template){-1, -1, -1};
 		options.load = files;
 	}
 }
@@ -167,7 +167,7 @@ END_TEST
  */
 START_TEST(a_machine_of_another_shape_boots)
 {
-	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0)};
+	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0), -1};
 	struct outcome outcome = {.calls = 0};
 	struct machine_config config = {
 		.loop = &outcome.loop, .connect = nobody, .ended = ended, .ctx = &outcome};
@@ -200,7 +200,7 @@ END_TEST
 
 START_TEST(memory_that_was_altered_is_refused)
 {
-	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0)};
+	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0), -1};
 	struct outcome outcome = {.calls = 0};
 	struct vmm_options options;
 	struct records state;
