@@ -14,7 +14,7 @@ PAYLOAD_GUEST_CFLAGS = -O2 -std=gnu11 -ffreestanding -fno-pic -fno-pie -mno-red-
 
 .SECONDARY: $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.o) $(PAYLOAD_O)/guest/start.o
 .PHONY: payload-build payload-test
-payload-build: $(BUILD)/tests/payload $(BUILD)/tests/without
+payload-build: $(BUILD)/tests/payload $(BUILD)/tests/without $(BUILD)/tests/vmm-gives-up
 payload-test: $(BUILD)/tests/payload
 	@$<
 
@@ -71,6 +71,11 @@ fuzz-attack: $(BUILD)/tests/payload $(BUILD)/sanitize/payload
 $(BUILD)/tests/without: tests/without.c
 	@mkdir -p $(@D)
 	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $< -lseccomp
+
+# A VMM whose KVM cannot boot Linux.
+$(BUILD)/tests/vmm-gives-up: tests/kvm_gives_up.c $(VMM_OBJECTS)
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -Wl,--wrap=ioctl,--wrap=mmap64 -o $@ $^ $(VMM_LIBS)
 
 -include $(PAYLOAD_SANITIZED:%.c=$(BUILD)/sanitize/payload.o/%.d)
 -include $(PAYLOAD_SOURCES:%.c=$(PAYLOAD_O)/%.d) $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.d) $(PAYLOAD_O)/guest/start.d \

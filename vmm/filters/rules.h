@@ -70,7 +70,8 @@ static const struct filter_rule filter_rules[] = {
 
 	/* Bytes. Descriptors were opened before, or came over the control socket. */
 	{LOOPS, "read", ANY, .reason = "events, signals, frames from taps"},
-	{ALL, "write", ANY, .reason = "wake-ups, the log"},
+	{MAIN | VCPU | NET, "write", ANY, .reason = "wake-ups, the log"},
+	{DISK, "write", ANY, .reason = "the log", .unseen = "a disk that fails"},
 	{FS, "write", ANY, .reason = "the device when its back end is gone, the log",
 	 .unseen = "tests of virtiofsd that ends"},
 	{MAIN, "readv", ANY, .reason = "the workload's stdin: a file or terminal"},
