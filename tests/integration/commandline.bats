@@ -150,7 +150,7 @@ load helpers
 	kill -0 "$(cat "$WORK/pid")"
 	eventually grep -q up "$WORK/out"
 
-	for signal in FOO SIG SIGFOO 0 65 -1 9x '' RTMIN-1 RTMAX+1; do
+	for signal in FOO SIG SIGFOO 65 -1 9x '' RTMIN-1 RTMAX+1; do
 		refuses "unknown signal \\\"$signal\\\"" kill -- "$ID" "$signal"
 	done
 	for signal in TERM SIGTERM sigterm 15 ''; do
