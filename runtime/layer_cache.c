@@ -110,6 +110,27 @@ static int fill_entry(int dir_fd, const char *source, layer_builder *build, void
 	return ret;
 }
 
+/*
+ * Makes a directory and locks it. Until it is locked, whoever tidies up takes it for one that was
+ * left behind: then there is another.
+ */
+static int make_locked(int layers_fd, const char *name, struct error *err)
+{
+	for (;;) {
+		cleanup_fd int fd = -1;
+
+		if (mkdirat(layers_fd, name, 0700) < 0)
+			return error_set(err, errno, "mkdir");
+		fd = openat(layers_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT)
+			continue;
+		if (fd < 0 || flock(fd, LOCK_EX) < 0)
+			return error_set(err, errno, "open it");
+		if (same_directory(layers_fd, name, fd))
+			return take_fd(&fd);
+	}
+}
+
 static int make_entry(int layers_fd, const char *key, const char *source, layer_builder *build,
 		      void *ctx, struct error *err)
 {
@@ -118,13 +139,8 @@ static int make_entry(int layers_fd, const char *key, const char *source, layer_
 	int ret;
 
 	snprintf(unfinished, sizeof(unfinished), STORE_UNFINISHED "%s-%d", key, getpid());
-	if (mkdirat(layers_fd, unfinished, 0700) < 0)
-		return error_set(err, errno, "mkdir");
-	dir_fd = openat(layers_fd, unfinished, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir_fd < 0 || flock(dir_fd, LOCK_EX) < 0)
-		ret = error_set(err, errno, "open it");
-	else
-		ret = fill_entry(dir_fd, source, build, ctx, err);
+	dir_fd = make_locked(layers_fd, unfinished, err);
+	ret = dir_fd < 0 ? dir_fd : fill_entry(dir_fd, source, build, ctx, err);
 	if (ret == 0 &&
 	    (renameat(layers_fd, unfinished, layers_fd, key) < 0 || fsync(layers_fd) < 0))
 		ret = error_set(err, errno, "rename it");

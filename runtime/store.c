@@ -110,11 +110,15 @@ int store_remove_directory(int dir_fd, const char *name)
 	return unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
-static bool is_abandoned(int dir_fd, const char *name)
+/* The lock is held until it is gone: who has just made it sees that, and makes another. */
+static void remove_abandoned(int dir_fd, const char *name)
 {
 	cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
-	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return;
+	if (unlinkat(dir_fd, name, 0) < 0 && errno == EISDIR)
+		store_remove_directory(dir_fd, name);
 }
 
 void store_remove_unfinished(int dir_fd)
@@ -126,10 +130,7 @@ void store_remove_unfinished(int dir_fd)
 	while (dir && (entry = readdir(dir))) {
 		const char *name = entry->d_name;
 
-		if (strncmp(name, STORE_UNFINISHED, strlen(STORE_UNFINISHED)) != 0 ||
-		    !is_abandoned(dir_fd, name))
-			continue;
-		if (unlinkat(dir_fd, name, 0) < 0 && errno == EISDIR)
-			store_remove_directory(dir_fd, name);
+		if (!strncmp(name, STORE_UNFINISHED, strlen(STORE_UNFINISHED)))
+			remove_abandoned(dir_fd, name);
 	}
 }

@@ -146,7 +146,10 @@ teardown() {
 	perl -e 'chdir $ARGV[0]; my ($a, $b) = ("a", "b"); while (1) { syscall(316, -100, $a, -100, $b, 2); select undef, undef, undef, 0.0003 }' "$WORK/volume" 3>&- &
 	job=$!
 	in_container '
-		i=0; while [ $i -lt 60 ]; do cat /data/a/secret /data/b/../a/secret; echo x >/data/a/new$i; i=$((i + 1)); done 2>/dev/null
+		# At least so often, and until the right file was met.
+		i=0; while [ $i -lt 60 ] || { [ ! -s /got ] && [ $i -lt 3000 ]; }; do
+			cat /data/a/secret /data/b/../a/secret >>/got; echo x >/data/a/new$i; i=$((i + 1)); done 2>/dev/null
+		cat /got
 		cd /data && mv b/../../outside x 2>/dev/null; exit 0' >"$WORK/out" || code=$?
 	kill $job
 	wait $job || true
