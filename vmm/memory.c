@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/log.h"
 
 #ifndef MADV_COLLAPSE /* Linux 6.1 */
 #define MADV_COLLAPSE 25
@@ -228,8 +227,7 @@ static void gather(int file_fd, uint64_t size)
 			break;
 		data = (off_t)(((uint64_t)data + HUGE - 1) & ~(HUGE - 1));
 		for (; data + (off_t)HUGE <= hole; data += (off_t)HUGE)
-			if (madvise(base + data, HUGE, MADV_COLLAPSE) < 0)
-				log_warn("COLLAPSE %lx %m", (long)data);
+			madvise(base + data, HUGE, MADV_COLLAPSE);
 		at = hole;
 	}
 	if (base)
