@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/proc.h"
 #include "guest-agent/path.h"
 #include "guest-agent/spec.h"
 #include "guest-agent/unified.h"
@@ -217,6 +218,22 @@ int cgroup_make(const json_t *config, struct error *err)
 		return error_set(err, errno, "open " CGROUP_PATH);
 	ret = cgroup_apply(fd, resources, err);
 	return ret < 0 ? ret : take_fd(&fd);
+}
+
+int cgroup_of(pid_t pid)
+{
+	cleanup_fd int root_fd = open(CGROUP_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char text[PATH_MAX + 8];
+	ssize_t len = proc_read(pid, "cgroup", text, sizeof(text));
+
+	if (root_fd < 0)
+		return -errno;
+	if (len < 0)
+		return (int)len;
+	if (strncmp(text, "0::/", 4) != 0)
+		return -EINVAL;
+	text[strcspn(text, "\n")] = '\0';
+	return path_open(root_fd, text + 3, O_RDONLY | O_DIRECTORY);
 }
 
 void cgroup_kill(int cgroup_fd)

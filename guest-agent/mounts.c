@@ -193,14 +193,34 @@ static int mount_bind(int root_fd, int source_fd, const char *destination,
 	return ret < 0 ? error_set(err, -ret, "set options") : 0;
 }
 
-/* Falls back to what the agent sees: a user namespace may own no network to make a sysfs for. */
-static int mount_sysfs(const char *target, const struct mount_options *options)
+/*
+ * What the agent sees, all but its cgroups: they are not the container's, which its own could not
+ * even be mounted over, being of the same file system.
+ */
+static int bind_sysfs(int target_fd, const struct mount_options *options)
 {
-	if (!mount("sysfs", target, "sysfs", options->flags, options->data))
-		return 0;
-	if (errno != EPERM)
+	cleanup_fd int fd = open_tree(AT_FDCWD, "/sys",
+				      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	char path[FD_PATH_SIZE], cgroups[FD_PATH_SIZE + 16];
+
+	if (fd < 0 || move_mount(fd, "", target_fd, "",
+				 MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return -errno;
-	return mount("/sys", target, NULL, MS_BIND | MS_REC, NULL) < 0 ? -errno : 0;
+	path_of_fd(fd, path);
+	snprintf(cgroups, sizeof(cgroups), "%s/fs/cgroup", path);
+	if (mount("tmpfs", cgroups, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0,mode=755"))
+		return -errno;
+	return options->flags & MS_RDONLY ? set_readonly_below(path) : 0;
+}
+
+/* A user namespace may own no network to make a sysfs for. */
+static int mount_sysfs(int target_fd, const struct mount_options *options)
+{
+	char target[FD_PATH_SIZE];
+
+	if (!mount("sysfs", path_of_fd(target_fd, target), "sysfs", options->flags, options->data))
+		return 0;
+	return errno == EPERM ? bind_sysfs(target_fd, options) : -errno;
 }
 
 /*
@@ -267,7 +287,7 @@ static int mount_fs(int root_fd, const char *type, const char *source, const cha
 	ret = 0;
 	path_of_fd(target_fd, target);
 	if (!strcmp(type, "sysfs"))
-		ret = mount_sysfs(target, options);
+		ret = mount_sysfs(target_fd, options);
 	else if (mount(source ? source : type, target, type,
 		       is_late_readonly(type, options) ? options->flags & ~MS_RDONLY
 						       : options->flags,

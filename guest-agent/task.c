@@ -110,17 +110,33 @@ static int open_pipes(struct task *task, int ends[PROTO_STREAMS], struct error *
 }
 
 /* Puts the child into the container's cgroup from its first instruction on. */
-static pid_t clone_child(struct task *task, int namespaces)
+static pid_t clone_in_cgroup(struct task *task, int namespaces, int cgroup_fd)
 {
 	struct clone_args args = {
 		.flags = (uint64_t)(unsigned int)namespaces | CLONE_PIDFD | CLONE_INTO_CGROUP,
 		.pidfd = (uint64_t)(uintptr_t)&task->pidfd,
 		.exit_signal = SIGCHLD,
-		.cgroup = (uint64_t)task->agent->container.cgroup_fd,
+		.cgroup = (uint64_t)cgroup_fd,
 	};
 	long pid = syscall(SYS_clone3, &args, sizeof(args));
 
 	return pid < 0 ? -errno : (pid_t)pid;
+}
+
+/*
+ * A cgroup whose controllers the workload has handed on to those below holds no processes any more;
+ * then, as with runc, the new one joins process 0 where that has gone.
+ */
+static pid_t clone_child(struct task *task, int namespaces)
+{
+	const struct task *init = task->agent->tasks[PROTO_PROCESS_INIT];
+	pid_t pid = clone_in_cgroup(task, namespaces, task->agent->container.cgroup_fd);
+	cleanup_fd int fd = -1;
+
+	if (pid != -EBUSY || task == init)
+		return pid;
+	fd = cgroup_of(init->pid);
+	return fd < 0 ? pid : clone_in_cgroup(task, namespaces, fd);
 }
 
 /*

@@ -16,6 +16,10 @@ static int apply(int cgroup_fd, const char *key, const char *text, struct error 
 	if (!text || strchr(key, '/'))
 		return error_say(err, EINVAL, WHERE ".%s: is not a file's name and a string", key);
 	fd = openat(cgroup_fd, key, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return error_say(err, ENOENT,
+				 WHERE ".%s: the VM's kernel has no such limit (it has no swap)",
+				 key);
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
 		return error_set(err, errno, WHERE ".%s: write %s", key, text);
 	return 0;

@@ -88,6 +88,15 @@ static int print_table(struct control *control, const struct ps_format *format, 
 	return ret < 0 ? ret : ps_table_print(format, &reply, memory, err);
 }
 
+/* As runc: a container that has ended has no processes, and that is no error. */
+static int print_none(bool json, const struct ps_format *format, struct error *err)
+{
+	if (!json)
+		return ps_table_print(format, NULL, 0, err);
+	puts("[]");
+	return fflush(stdout) == EOF ? error_set(err, errno, "write the list") : 0;
+}
+
 int cmd_ps(struct globals *globals, int argc, char **argv, struct error *err)
 {
 	cleanup_state struct state state = STATE_INIT;
@@ -102,7 +111,7 @@ int cmd_ps(struct globals *globals, int argc, char **argv, struct error *err)
 	if (ret == 0)
 		ret = state_open(&state, globals->root, argv[at], err);
 	if (ret == 0 && !strcmp(state_status(&state), "stopped"))
-		ret = error_say(err, ESRCH, "container not running");
+		return print_none(a.json, &format, err);
 	if (ret == 0)
 		ret = control_connect(&control, state.dir_fd, err);
 	if (ret == 0)

@@ -204,16 +204,19 @@ static const struct ps_column columns[] = {
 	{"pmem,%mem", "%MEM", true, print_pmem},
 	{"vsz,vsize", "VSZ", true, print_vsz},
 	{"rss,rssize,rsz", "RSS", true, print_rss},
-	{"s,state,stat", "S", false, print_state},
+	{"s,state", "S", false, print_state},
+	{"stat", "STAT", false, print_state},
 	{"ni,nice", "NI", true, print_nice},
 	{"nlwp,thcount", "NLWP", true, print_threads},
 	{"tty,tt,tname", "TTY", false, print_tty},
 	{"time,cputime", "TIME", true, print_time},
 	{"etime", "ELAPSED", true, print_etime},
 	{"etimes", "ELAPSED", true, print_etimes},
-	{"stime,start,start_time,bsdstart", "STIME", true, print_start},
+	{"stime", "STIME", true, print_start},
+	{"start,start_time,bsdstart", "START", true, print_start},
 	{"comm,ucmd,ucomm", "COMMAND", false, print_name},
-	{"args,cmd,command", "CMD", false, print_args},
+	{"cmd", "CMD", false, print_args},
+	{"args,command", "COMMAND", false, print_args},
 };
 
 static const struct ps_column *find_column(const char *name, size_t len)
@@ -258,6 +261,7 @@ static int add_columns(struct ps_format *format, const char *list, struct error 
 
 #define FULL "user=UID"
 static const char bsd_user[] = "user,pid,pcpu,pmem,vsz,rss,tty,stat,start,time,command";
+static const char bsd[] = "pid,tty,stat,time,command", plain[] = "pid,tty,time,comm";
 
 static int add_full(struct ps_format *format, struct error *err)
 {
@@ -279,10 +283,11 @@ static int refuse(const char *option, struct error *err)
 /* Letters after each other; every process is always shown, so those that choose say nothing. */
 static int take_letters(struct ps_format *format, const char *word, char ***rest, struct error *err)
 {
-	bool bsd = *word != '-';
+	bool dash = *word == '-';
 
-	for (const char *at = word + !bsd; *at; at++) {
-		if (strchr(bsd ? "axwh" : "eAadxwH", *at))
+	for (const char *at = word + dash; *at; at++) {
+		format->bsd |= !dash || *at == 'x';
+		if (strchr(dash ? "eAadxwH" : "axwh", *at))
 			continue;
 		if (*at == 'o' || *at == 'O') {
 			const char *list = at[1] ? at + 1 : *++*rest;
@@ -293,7 +298,7 @@ static int take_letters(struct ps_format *format, const char *word, char ***rest
 		if (*at == 'u' && !format->count) {
 			if (add_columns(format, bsd_user, err) < 0)
 				return -EINVAL;
-		} else if ((*at == 'f' || *at == 'F') && !bsd && !format->count) {
+		} else if ((*at == 'f' || *at == 'F') && dash && !format->count) {
 			if (add_full(format, err) < 0)
 				return -EINVAL;
 		} else {
@@ -318,7 +323,7 @@ int ps_format_parse(struct ps_format *format, char **options, struct error *err)
 			break;
 	}
 	if (ret == 0 && !format->count)
-		ret = add_columns(format, "pid,tty,time,comm", err);
+		ret = add_columns(format, format->bsd ? bsd : plain, err);
 	return ret;
 }
 
@@ -367,15 +372,15 @@ static void print_rows(const struct ps_format *format, const struct row *rows, s
 int ps_table_print(const struct ps_format *format, const struct proto_frame *answer,
 		   uint64_t memory, struct error *err)
 {
-	struct proto_ps_reader reader;
+	struct proto_ps_reader reader = {0};
 	static struct proto_ps_entry entry;
 	cleanup_free struct row *rows = NULL;
 	size_t count = 0;
-	int ret = proto_ps_begin(&reader, answer);
+	int ret = answer ? proto_ps_begin(&reader, answer) : 0;
 
 	if (ret == 0)
 		rows = calloc(reader.count + 1, sizeof(*rows));
-	while (ret == 0 && rows && (ret = proto_ps_next(&reader, &entry)) > 0) {
+	while (ret == 0 && rows && answer && (ret = proto_ps_next(&reader, &entry)) > 0) {
 		rows[count].ps = entry.ps;
 		rows[count].name = strdup(entry.name);
 		rows[count].args = strdup(entry.args);

@@ -150,6 +150,16 @@ engine() {
 	bulkhead delete "$ID"
 }
 
+@test "exec joins process 0 where the workload has moved it to a cgroup below" {
+	config '(.mounts[] | select(.type == "cgroup") | .options) |= map(if . == "ro" then "rw" else . end)'
+	up
+	inside sh -ec 'cd /sys/fs/cgroup && mkdir below && echo 1 >below/cgroup.procs && echo 0 >below/cgroup.procs
+		for pid in $(cat cgroup.procs); do echo $pid >below/cgroup.procs; done
+		echo +pids >cgroup.subtree_control'
+	[ "$(inside cat /proc/self/cgroup)" = 0::/below ]
+	bulkhead delete --force "$ID"
+}
+
 @test "exec --detach: the process of the pid file ends as the process in the VM does" {
 	local before reader
 	up

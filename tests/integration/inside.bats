@@ -462,6 +462,27 @@ seccomp_script='
 	run ! grep -e agent -e bulkhead -e scratch "$WORK/out"
 }
 
+@test "a user namespace: ids, cgroups of its own, and none of the guest's" {
+	config '.linux.namespaces += [{type: "user"}]
+		| .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
+		| .linux.gidMappings = [{containerID: 0, hostID: 200000, size: 1000}]'
+	# runc enters the root as the mapped user.
+	chmod a+x "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR" "$WORK"
+	both <<-'END'
+		cat /proc/self/uid_map /proc/self/gid_map; id -u; id -g
+		cat /proc/self/cgroup; cat /sys/fs/cgroup/cgroup.procs | grep -x 1
+		grep ' /sys/fs/cgroup ' /proc/self/mountinfo | tail -n 1 | cut -d' ' -f4,5
+		touch /etc/file; ls -dln / | awk '{ print $3, $4 }'
+	END
+	says '0::/' '/ /sys/fs/cgroup' '65534 65534'
+
+	config 'del(.mounts[] | select(.type == "cgroup"))'
+	inside <<-'END'
+		ls /sys/class >/dev/null && ls -A /sys/fs/cgroup | wc -l
+	END
+	says 0
+}
+
 @test "limits of the cgroup hold" {
 	config '.linux.resources += {pids: {limit: 20}, cpu: {quota: 50000, period: 100000, shares: 512},
 		memory: {limit: 134217728, reservation: 67108864}}'

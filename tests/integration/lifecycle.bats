@@ -81,6 +81,8 @@ engine() {
 	refuses 'container not running' kill "$ID" KILL
 	refuses 'container not running' kill "$ID" 0
 	plain kill --all "$ID" 0
+	[ "$(plain ps "$ID" | wc -l)" = 1 ]
+	[ "$(plain ps --format json "$ID")" = '[]' ]
 	refuses 'container with given ID already exists' create -b "$BUNDLE" "$ID"
 	run ! kill -0 "$pid"
 
