@@ -116,7 +116,7 @@ static void run(struct companion *companion, void *ctx)
 
 	companion->step = "watch the engine's overlay";
 	event_fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK,
-				 O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_LARGEFILE);
+				 O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (event_fd < 0 || fanotify_mark(event_fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM,
 					  FAN_CLOSE | FAN_ONDIR, keeper->root_fd, ".") < 0)
 		return;

@@ -263,8 +263,11 @@ struct place {
 
 static size_t write_place(const struct place *place, char *text, size_t size)
 {
-	size_t used = place->parent ? write_place(place->parent, text, size) : 0;
+	size_t used;
 
+	if (!place)
+		return (size_t)snprintf(text, size, "%s", "");
+	used = write_place(place->parent, text, size);
 	if (used >= size)
 		return used;
 	if (!place->name)

@@ -52,7 +52,7 @@ containerd_start() {
 }
 
 client() {
-	timeout --foreground -k 5 120 ctr --address "$ENGINE/containerd.sock" --namespace tests "$@"
+	timeout --foreground -k 5 "${LIMIT:-120}" ctr --address "$ENGINE/containerd.sock" --namespace tests "$@"
 }
 
 dockerd_start() {

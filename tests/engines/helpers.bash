@@ -75,11 +75,11 @@ client_clear() {
 }
 
 podman() {
-	timeout --foreground -k 5 120 podman "$@"
+	timeout --foreground -k 5 "${LIMIT:-120}" podman "$@"
 }
 
 docker() {
-	timeout --foreground -k 5 120 docker "$@"
+	timeout --foreground -k 5 "${LIMIT:-120}" docker "$@"
 }
 
 eventually() {

@@ -71,6 +71,8 @@ memory_is_kept() {
 # once COMMAND...: $SOAK_ONCE of it at the same time, each with its number as last argument; then as many VMs are there.
 once() {
 	local i jobs=()
+	# Seconds; one emulated CPU has them all to do.
+	export LIMIT=$((120 + 30 * SOAK_ONCE))
 	for ((i = 0; i < SOAK_ONCE; i++)); do
 		"$@" "$i" 3>&- &
 		jobs+=($!)
