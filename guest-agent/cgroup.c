@@ -220,6 +220,11 @@ int cgroup_make(const json_t *config, struct error *err)
 	return ret < 0 ? ret : take_fd(&fd);
 }
 
+int cgroup_below(int cgroup_fd, const char *path)
+{
+	return path_open(cgroup_fd, path, O_RDONLY | O_DIRECTORY);
+}
+
 int cgroup_of(pid_t pid)
 {
 	cleanup_fd int root_fd = open(CGROUP_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -233,7 +238,7 @@ int cgroup_of(pid_t pid)
 	if (strncmp(text, "0::/", 4) != 0)
 		return -EINVAL;
 	text[strcspn(text, "\n")] = '\0';
-	return path_open(root_fd, text + 3, O_RDONLY | O_DIRECTORY);
+	return cgroup_below(root_fd, text + 3);
 }
 
 void cgroup_kill(int cgroup_fd)

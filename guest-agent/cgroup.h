@@ -23,8 +23,9 @@ int cgroup_read(int cgroup_fd, const char *name, char *text, size_t size);
 typedef void cgroup_each_fn(void *ctx, pid_t pid);
 int cgroup_each(int cgroup_fd, cgroup_each_fn *fn, void *ctx);
 
-/* Opens the one that a process is in. Returns a descriptor or -errno. */
+/* Opens the one that a process is in; one below another. Both return a descriptor or -errno. */
 int cgroup_of(pid_t pid);
+int cgroup_below(int cgroup_fd, const char *path);
 
 /* SIGKILL to everything in it. */
 void cgroup_kill(int cgroup_fd);

@@ -256,9 +256,10 @@ static int wait_and_exec(const struct launch *launch, const struct command *comm
 
 	if (ret < 0 || sync_expect(launch->sync_fd, SYNC_GO) < 0)
 		_exit(EXIT_SETUP_FAILED);
-	if (launch->init_pidfd < 0 && (ret = hooks_run(launch->document, err)) < 0)
-		return ret;
+	/* Hooks too have the process's rights and no others. */
 	if (late_seccomp && (ret = process_install_seccomp(launch->seccomp, err)) < 0)
+		return ret;
+	if (launch->init_pidfd < 0 && (ret = hooks_run(launch->document, err)) < 0)
 		return ret;
 	execve(command->executable, (char *const *)command->args, (char *const *)command->env);
 	return error_say(err, errno, "exec %s: %s", command->executable,

@@ -15,6 +15,7 @@ struct launch {
 	const json_t *seccomp;	/* CREATE's, or NULL */
 	const json_t *binds;	/* CREATE's, or NULL */
 	int namespaces;		/* CLONE_NEW* of the container */
+	int cgroup_fd;		/* where it is born */
 	int init_pidfd;		/* process 0, whose namespaces to join; -1: become process 0 */
 	int sync_fd;		/* see sync.h */
 	int stdio[3];		/* ends of pipes, -1 with a terminal */

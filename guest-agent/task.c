@@ -109,7 +109,7 @@ static int open_pipes(struct task *task, int ends[PROTO_STREAMS], struct error *
 	return 0;
 }
 
-/* Puts the child into the container's cgroup from its first instruction on. */
+/* Puts the child into the cgroup from its first instruction on. */
 static pid_t clone_in_cgroup(struct task *task, int namespaces, int cgroup_fd)
 {
 	struct clone_args args = {
@@ -127,15 +127,15 @@ static pid_t clone_in_cgroup(struct task *task, int namespaces, int cgroup_fd)
  * A cgroup whose controllers the workload has handed on to those below holds no processes any more;
  * then, as with runc, the new one joins process 0 where that has gone.
  */
-static pid_t clone_child(struct task *task, int namespaces)
+static pid_t clone_child(struct task *task, const struct launch *launch, int namespaces)
 {
-	const struct task *init = task->agent->tasks[PROTO_PROCESS_INIT];
-	pid_t pid = clone_in_cgroup(task, namespaces, task->agent->container.cgroup_fd);
+	const struct agent *agent = task->agent;
+	pid_t pid = clone_in_cgroup(task, namespaces, launch->cgroup_fd);
 	cleanup_fd int fd = -1;
 
-	if (pid != -EBUSY || task == init)
+	if (pid != -EBUSY || launch->cgroup_fd != agent->container.cgroup_fd)
 		return pid;
-	fd = cgroup_of(init->pid);
+	fd = cgroup_of(agent->tasks[PROTO_PROCESS_INIT]->pid);
 	return fd < 0 ? pid : clone_in_cgroup(task, namespaces, fd);
 }
 
@@ -143,14 +143,14 @@ static pid_t clone_child(struct task *task, int namespaces)
  * A process for exec is born into process 0's pid namespace: the agent's children go there while
  * it has joined it. The other namespaces the child joins by itself.
  */
-static pid_t clone_into(struct task *task, int init_pidfd)
+static pid_t clone_into(struct task *task, const struct launch *launch)
 {
 	bool own_pids = task->agent->container.namespaces & CLONE_NEWPID;
 	pid_t pid;
 
-	if (own_pids && setns(init_pidfd, CLONE_NEWPID) < 0)
+	if (own_pids && setns(launch->init_pidfd, CLONE_NEWPID) < 0)
 		return -errno;
-	pid = clone_child(task, 0);
+	pid = clone_child(task, launch, 0);
 	if (pid && own_pids && setns(task->agent->own_pid_ns, CLONE_NEWPID) < 0) {
 		agent_log("can not return to my own pid namespace: %s", strerror(errno));
 		agent_power_off();
@@ -162,8 +162,8 @@ static pid_t task_clone(struct task *task, struct launch *launch)
 {
 	/* The cgroup namespace is made later, its root is where the process is then. */
 	if (launch->init_pidfd < 0)
-		return clone_child(task, launch->namespaces & ~CLONE_NEWCGROUP);
-	return clone_into(task, launch->init_pidfd);
+		return clone_child(task, launch, launch->namespaces & ~CLONE_NEWCGROUP);
+	return clone_into(task, launch);
 }
 
 static void sync_ready(struct loop_watch *watch, uint32_t events);
@@ -209,6 +209,19 @@ static int spawn(struct task *task, struct launch *launch, struct error *err)
 	return ret;
 }
 
+/* "cgroup" is exec's, and a path below the container's; without it the container's own it is. */
+static int find_cgroup(const struct container *container, const json_t *process, int *below,
+		       struct error *err)
+{
+	const char *path = NULL;
+	int ret = spec_string(process, "process", "cgroup", &path, err);
+
+	if (ret <= 0)
+		return ret < 0 ? ret : container->cgroup_fd;
+	*below = cgroup_below(container->cgroup_fd, path);
+	return *below < 0 ? error_set(err, -*below, "open cgroup %s", path) : *below;
+}
+
 /* Starts the set-up of process; request is answered later, unless this fails. */
 int task_start(struct task *task, const json_t *process, uint32_t request, struct error *err)
 {
@@ -224,9 +237,10 @@ int task_start(struct task *task, const json_t *process, uint32_t request, struc
 		.init_pidfd = task == init ? -1 : init->pidfd,
 		.stdio = {-1, -1, -1},
 	};
+	cleanup_fd int below = -1;
 	int ret = spec_bool(process, "process", "terminal", &launch.terminal, err);
 
-	if (ret < 0)
+	if (ret < 0 || (ret = launch.cgroup_fd = find_cgroup(container, process, &below, err)) < 0)
 		return ret;
 	task->terminal = launch.terminal;
 	if (!launch.terminal)

@@ -1,6 +1,7 @@
 #include "guest-agent/unified.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,12 +18,17 @@ static int apply(int cgroup_fd, const char *key, const char *text, struct error 
 		return error_say(err, EINVAL, WHERE ".%s: is not a file's name and a string", key);
 	fd = openat(cgroup_fd, key, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
-		return error_say(err, ENOENT,
-				 WHERE ".%s: the VM's kernel has no such limit (it has no swap)",
-				 key);
+		return error_say(err, ENOENT, WHERE ".%s: the VM's kernel has no such limit", key);
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
 		return error_set(err, errno, WHERE ".%s: write %s", key, text);
 	return 0;
+}
+
+/* The runtime has set all others: what the guest would swap to is the host's. */
+static bool is_guests(const char *key)
+{
+	return (!strncmp(key, "memory.", 7) && strncmp(key, "memory.swap.", 12) != 0) ||
+	       !strncmp(key, "pids.", 5);
 }
 
 int unified_apply(const json_t *resources, int cgroup_fd, struct error *err)
@@ -35,7 +41,7 @@ int unified_apply(const json_t *resources, int cgroup_fd, struct error *err)
 	if (ret <= 0)
 		return ret;
 	json_object_foreach ((json_t *)unified, key, value) {
-		if (strncmp(key, "memory.", 7) != 0 && strncmp(key, "pids.", 5) != 0)
+		if (!is_guests(key))
 			continue;
 		ret = apply(cgroup_fd, key, json_string_value(value), err);
 		if (ret < 0)

@@ -205,10 +205,11 @@ int cgroup_set_io(const struct cgroup *cgroup, const json_t *resources, struct e
 	return ret;
 }
 
-/* memory.* and pids.* are the workload's, so the guest's. */
+/* memory.* and pids.* are the workload's, so the guest's; swap there is only of the host. */
 static bool is_guests(const char *key)
 {
-	return !strncmp(key, "memory.", 7) || !strncmp(key, "pids.", 5);
+	return (!strncmp(key, "memory.", 7) && strncmp(key, "memory.swap.", 12) != 0) ||
+	       !strncmp(key, "pids.", 5);
 }
 
 int cgroup_set_unified(const struct cgroup *cgroup, const json_t *resources, struct error *err)

@@ -58,7 +58,7 @@ static const struct option_spec options[] = {
 	{OPT_PRESERVE, "preserve-fds", "N", "Only 0: open files cannot enter a VM"},
 	{OPT_LABEL, "process-label", "LABEL", "Only empty: the guest's kernel has no SELinux"},
 	{OPT_APPARMOR, "apparmor", "PROFILE", "Only empty: the guest's kernel has no AppArmor"},
-	{OPT_CGROUP, "cgroup", "PATH", "Only /: all of a container shares one cgroup"},
+	{OPT_CGROUP, "cgroup", "PATH", "Start it in this cgroup, below the container's in the VM"},
 	{OPT_SUBREAPER, "no-subreaper", NULL, "Accepted for runc's sake"},
 	{0},
 };
@@ -121,7 +121,8 @@ static int take(void *input, int key, char *value, struct error *err)
 	case OPT_APPARMOR:
 		return only(value, "", "the guest's kernel has no AppArmor", err);
 	case OPT_CGROUP:
-		return only(value, "/", "all of a container shares one cgroup in its VM", err);
+		a->wishes.cgroup = value;
+		return 0;
 	default:
 		return 0;
 	}

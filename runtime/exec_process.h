@@ -18,6 +18,7 @@ struct exec_list {
 struct exec_wishes {
 	const char *process_file;
 	const char *cwd, *user;
+	const char *cgroup; /* in the VM, below the container's */
 	struct exec_list env, gids, caps;
 	bool tty, no_new_privileges;
 	char **args; /* ended by NULL */

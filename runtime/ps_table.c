@@ -8,7 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#define CELL_MAX 64 /* of all columns but the last */
+#define CELL_MAX  64 /* of all columns but the last */
+#define PID_WIDTH 7  /* at least, as ps has it */
 
 struct row {
 	struct proto_ps ps;
@@ -352,7 +353,10 @@ static void print_rows(const struct ps_format *format, const struct row *rows, s
 
 	/* Row 0 is the titles. */
 	for (int c = 0; c < last; c++) {
-		widths[c] = 0;
+		widths[c] = format->columns[c]->print == print_pid ||
+					    format->columns[c]->print == print_ppid
+				    ? PID_WIDTH
+				    : 0;
 		for (size_t i = 0; i <= count; i++) {
 			int len = (int)strlen(cell(format, c, i ? &rows[i - 1] : NULL, memory));
 

@@ -1,5 +1,6 @@
 #include "runtime/seccomp_filter.h"
 #include "runtime/bundle.h"
+#include "runtime/seccomp_newer.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -215,11 +216,18 @@ static int read_flags(json_t *list, scmp_filter_ctx ctx, uint32_t *flags, struct
 	return 0;
 }
 
-static int export_program(scmp_filter_ctx ctx, json_t **out, struct error *err)
+static void append(json_t *list, const struct sock_filter *program, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list,
+				      json_pack("[iiiI]", (int)program[i].code, (int)program[i].jt,
+						(int)program[i].jf, (json_int_t)program[i].k));
+}
+
+static int export_program(scmp_filter_ctx ctx, json_t *list, struct error *err)
 {
 	cleanup_fd int fd = memfd_create("seccomp", MFD_CLOEXEC);
 	cleanup_free struct sock_filter *program = NULL;
-	json_t *list;
 	struct stat st;
 	int ret;
 
@@ -233,19 +241,15 @@ static int export_program(scmp_filter_ctx ctx, json_t **out, struct error *err)
 	program = malloc((size_t)st.st_size + 1);
 	if (!program || pread(fd, program, (size_t)st.st_size, 0) != st.st_size)
 		return error_set(err, EIO, "read the compiled linux.seccomp");
-	list = json_array();
-	for (size_t i = 0; i < (size_t)st.st_size / sizeof(*program); i++)
-		json_array_append_new(list,
-				      json_pack("[iiiI]", (int)program[i].code, (int)program[i].jt,
-						(int)program[i].jf, (json_int_t)program[i].k));
-	*out = list;
+	append(list, program, (size_t)st.st_size / sizeof(*program));
 	return 0;
 }
 
 static int build(scmp_filter_ctx ctx, json_t *seccomp, uint32_t default_action, json_t **out,
 		 struct error *err)
 {
-	json_t *rule, *program = NULL;
+	struct sock_filter first[SECCOMP_NEWER_MAX];
+	json_t *rule, *program;
 	uint32_t flags = 0;
 	size_t i;
 	int ret;
@@ -262,9 +266,12 @@ static int build(scmp_filter_ctx ctx, json_t *seccomp, uint32_t default_action, 
 		if (ret < 0)
 			return error_prefix(err, ret, "linux.seccomp.syscalls[%zu]", i);
 	}
-	ret = export_program(ctx, &program, err);
+	program = json_array();
+	append(program, first, seccomp_newer(seccomp, first));
+	ret = export_program(ctx, program, err);
 	if (ret == 0)
-		*out = json_pack("{s:I, s:o}", "flags", (json_int_t)flags, "filter", program);
+		*out = json_pack("{s:I, s:O}", "flags", (json_int_t)flags, "filter", program);
+	json_decref(program);
 	return ret;
 }
 

@@ -32,9 +32,9 @@ inside() {
 	grep -qE '^root +1 +0 .* sh -c sleep 1001' "$WORK/ps" || grep -qE '^root +1 +0 .* /bin/sh -c sleep 1001' "$WORK/ps"
 	grep -qE '^root +[0-9]+ +1 .* sleep 1001$' "$WORK/ps"
 	grep -qE '^7 +[0-9]+ +0 .* sleep 1002$' "$WORK/ps"
-	[ "$(plain ps "$ID" -o pid,comm=NAME | head -n 2)" = $'PID NAME\n  1 sh' ]
+	[ "$(plain ps "$ID" -o pid,comm=NAME | head -n 2)" = $'    PID NAME\n      1 sh' ]
 	plain ps "$ID" aux | head -n 1 | grep -qE '^USER +PID +%CPU +%MEM +VSZ +RSS +TTY +STAT +START +TIME +COMMAND$'
-	plain ps "$ID" -e -x | head -n 1 | grep -qE '^ *PID +TTY +STAT +TIME +COMMAND$'
+	plain ps "$ID" -e -x | head -n 1 | grep -qE '^ +PID +TTY +STAT +TIME +COMMAND$'
 	[ "$(plain ps --format json "$ID")" = "[$pid,$(cat "$WORK/exec-pid")]" ]
 	refuses 'unknown column' ps "$ID" -o pid,nonsense
 	refuses 'unknown option --forest' ps "$ID" --forest

@@ -157,6 +157,11 @@ engine() {
 		for pid in $(cat cgroup.procs); do echo $pid >below/cgroup.procs; done
 		echo +pids >cgroup.subtree_control'
 	[ "$(inside cat /proc/self/cgroup)" = 0::/below ]
+
+	# And where it is told to.
+	inside mkdir /sys/fs/cgroup/other
+	[ "$(bulkhead exec --cgroup other "$ID" cat /proc/self/cgroup </dev/null)" = 0::/other ]
+	run -255 bulkhead exec --cgroup missing "$ID" true </dev/null
 	bulkhead delete --force "$ID"
 }
 

@@ -236,6 +236,12 @@ seccomp_script='
 	grep -q 'mkdir.*Operation not permitted' "$WORK/err"
 	grep -q 'ln.*No space left on device' "$WORK/err"
 
+	# It is there for startContainer's hooks too.
+	config '.hooks.startContainer = [{path: "/bin/mkdir", args: ["mkdir", "/tmp/dir"]}]'
+	run -1 bulkhead run -b "$BUNDLE" "$ID"
+	[[ $output = *'mkdir: '*'Operation not permitted'* ]]
+	config 'del(.hooks)'
+
 	# Installed before the capabilities go, then; and no architectures means the machine's own.
 	config '.process.noNewPrivileges = false | .process.user = {uid: 1000, gid: 1000}
 		| del(.linux.seccomp.architectures) | .mounts[-1].options = ["size=1m"]'
@@ -243,8 +249,23 @@ seccomp_script='
 	both <<<"$seccomp_script"
 	says $'NoNewPrivs:\t0' $'Seccomp:\t2' 'killed: 159' 'trapped: 159' x
 
+	# What is newer than the profile does not exist; what it leaves out is forbidden.
+	cp build/tests/call "$BUNDLE/rootfs/call"
+	config '.process.noNewPrivileges = true | .linux.seccomp = {defaultAction: "SCMP_ACT_ERRNO", architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+		syscalls: [{action: "SCMP_ACT_ALLOW", names: ["acct", "openat2"]},
+			{action: "SCMP_ACT_ERRNO", errnoRet: 11, names: ["getpid"]},
+			{action: "SCMP_ACT_ALLOW", names: ["execve", "write", "exit_group", "brk", "arch_prctl",
+				"set_tid_address", "set_robust_list", "rseq", "prlimit64", "readlinkat", "getrandom", "mprotect",
+				"newfstatat", "fstat", "mmap", "munmap", "readlink", "ioctl", "close", "futex", "exit",
+				"rt_sigreturn", "rt_sigprocmask", "rt_sigaction", "sigaltstack", "gettid", "tgkill", "getppid",
+				"openat", "fcntl", "epoll_ctl", "epoll_pwait", "nanosleep", "sched_yield", "madvise", "read",
+				"clone", "clone3", "fstatfs", "getdents64", "close_range", "prctl", "pipe2", "wait4", "dup3"]}]}'
+	command_is /call 39 103 437 438 1000
+	run_both
+	says '39: 11' '103: 1' '437: 7' '438: 38' '1000: 38'
+
 	# A process 0 that is killed by its filter: status and all.
-	config '.linux.seccomp.syscalls[2].names = ["sethostname", "uname"]'
+	config '.linux.seccomp = '"$seccomp_rules"' | .linux.seccomp.syscalls[2].names = ["sethostname", "uname"]'
 	command_is /bin/uname
 	run -159 bulkhead run -b "$BUNDLE" "$ID"
 	[ -z "$output" ]
