@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/pass_fd.h"
+
 struct packet {
 	int32_t type;
 	int32_t code;
@@ -11,11 +13,6 @@ struct packet {
 };
 
 #define PACKET_PLAIN offsetof(struct packet, text)
-
-union control {
-	char bytes[CMSG_SPACE(sizeof(int))];
-	struct cmsghdr align;
-};
 
 int sync_send(int fd, enum sync_type type)
 {
@@ -27,21 +24,8 @@ int sync_send(int fd, enum sync_type type)
 int sync_send_fd(int fd, enum sync_type type, int passed)
 {
 	struct packet packet = {.type = (int32_t)type};
-	struct iovec iov = {&packet, PACKET_PLAIN};
-	union control control = {0};
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
 
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &passed, sizeof(int));
-	return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return pass_fd(fd, passed, &packet, PACKET_PLAIN, 0);
 }
 
 void sync_send_error(int fd, const struct error *err)
@@ -57,26 +41,10 @@ void sync_send_error(int fd, const struct error *err)
 int sync_receive(int fd, struct sync_message *message)
 {
 	struct packet packet = {0};
-	struct iovec iov = {&packet, sizeof(packet) - 1};
-	union control control = {0};
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cmsg;
-	ssize_t len;
+	ssize_t len = receive_fd(fd, &message->fd, &packet, sizeof(packet) - 1);
 
-	do
-		len = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	while (len < 0 && errno == EINTR);
 	if (len <= 0)
-		return len ? -errno : 0;
-	message->fd = -1;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
-		memcpy(&message->fd, CMSG_DATA(cmsg), sizeof(int));
+		return (int)len;
 	message->type = (enum sync_type)packet.type;
 	message->code = packet.code;
 	memcpy(message->text, packet.text, sizeof(message->text));

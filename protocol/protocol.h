@@ -128,6 +128,8 @@ enum proto_attach_kind {
 	/* How fast a NIC, or a disk, may be. No descriptors. Parameters: struct proto_rates. */
 	PROTO_ATTACH_NET_RATES,
 	PROTO_ATTACH_DISK_RATES,
+	/* One descriptor: the link of vmm/resolver.h. Index 0, no parameters. */
+	PROTO_ATTACH_RESOLVER,
 };
 
 struct proto_attach {

@@ -1,6 +1,7 @@
 #include "runtime/console.h"
 
 #include "common/cleanup.h"
+#include "common/pass_fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,14 +15,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define TERMINALS "/dev/ptmx"
+
 static int open_pair(int *master, int *tty, struct error *err)
 {
-	cleanup_fd int fd = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	cleanup_fd int fd = open(TERMINALS, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	struct termios raw;
 	int unlock = 0;
 
 	if (fd < 0)
-		return error_set(err, errno, "open /dev/ptmx");
+		return error_set(err, errno, "open " TERMINALS);
 	if (ioctl(fd, TIOCSPTLCK, &unlock) < 0)
 		return error_set(err, errno, "unlock a terminal");
 	/* By ioctl: the name in /dev/pts may belong to another instance of devpts. */
@@ -34,27 +37,6 @@ static int open_pair(int *master, int *tty, struct error *err)
 	}
 	*master = take_fd(&fd);
 	return 0;
-}
-
-static int send_fd(int sock, int fd)
-{
-	char name[] = "/dev/ptmx";
-	struct iovec bytes = {name, sizeof(name) - 1};
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr message = {.msg_iov = &bytes,
-				 .msg_iovlen = 1,
-				 .msg_control = &control,
-				 .msg_controllen = sizeof(control)};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &fd, sizeof(int));
-	return sendmsg(sock, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 int console_send(const char *path, int *tty_fd, struct error *err)
@@ -72,7 +54,7 @@ int console_send(const char *path, int *tty_fd, struct error *err)
 	ret = open_pair(&master, &tty, err);
 	if (ret < 0)
 		return ret;
-	ret = send_fd(sock, master);
+	ret = pass_fd(sock, master, TERMINALS, strlen(TERMINALS), 0);
 	if (ret < 0)
 		return error_set(err, -ret, "send the terminal to console socket %s", path);
 	*tty_fd = take_fd(&tty);

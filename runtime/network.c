@@ -1,5 +1,6 @@
 #include "runtime/network_internal.h"
 #include "runtime/passt.h"
+#include "runtime/resolver_link.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -147,6 +148,15 @@ static int join_one(struct control *control, struct nl_sock *sock,
 	return ret;
 }
 
+/* Before the guest knows of it, and asks. */
+static int link_resolver(struct control *control, struct error *err)
+{
+	cleanup_fd int fd = resolver_link_start(err);
+	struct control_fds sent = {&fd, 1};
+
+	return fd < 0 ? fd : control_attach(control, PROTO_ATTACH_RESOLVER, 0, NULL, 0, &sent, err);
+}
+
 static int tell_guest(struct control *control, json_t *body, struct error *err)
 {
 	cleanup_free char *text = json_dumps(body, JSON_COMPACT);
@@ -178,7 +188,11 @@ static int join_all(struct control *control, struct nl_sock *sock,
 	if (ret < 0)
 		return ret;
 	body = network_describe(sock, found, (unsigned int)count, err);
-	ret = body ? tell_guest(control, body, err) : -EIO;
+	ret = body ? 0 : -EIO;
+	if (json_is_true(json_object_get(body, "resolver")))
+		ret = link_resolver(control, err);
+	if (ret == 0)
+		ret = tell_guest(control, body, err);
 	json_decref(body);
 	return ret;
 }

@@ -224,23 +224,10 @@ struct landlock_rules {
 	uint64_t scoped;
 };
 
-/* A rule of ABI 4: a port that may be connected to. Packed there, and so here. */
-struct landlock_port {
-	uint64_t access;
-	uint64_t port;
-} __attribute__((packed));
-
-#define LANDLOCK_RULE_PORT   2
-#define LANDLOCK_CONNECT_TCP 2
-
-/*
- * Everything that the kernel's version of Landlock can forbid, with one exception: the container's
- * resolver (vmm/resolver.h).
- */
+/* Everything that the kernel's version of Landlock can forbid. */
 static int enter_landlock(struct error *err)
 {
 	struct landlock_rules rules = {0};
-	const struct landlock_port resolver = {LANDLOCK_CONNECT_TCP, PROTO_RESOLVER_PORT};
 	size_t size = sizeof(rules.fs);
 	cleanup_fd int fd = -1;
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -266,10 +253,7 @@ static int enter_landlock(struct error *err)
 		size = sizeof(rules);
 	}
 	fd = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
-	if (fd < 0 ||
-	    (abi >= 4 &&
-	     syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PORT, &resolver, 0) < 0) ||
-	    syscall(SYS_landlock_restrict_self, fd, 0) < 0)
+	if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0) < 0)
 		return error_set(err, errno, "jail: Landlock");
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "common/kvm.h"
 #include "common/log.h"
+#include "common/pass_fd.h"
 
 static int check_extensions(const struct kvm *kvm, struct error *err)
 {
@@ -85,26 +86,10 @@ int kvm_create_vm(struct kvm *kvm, struct error *err)
 
 void kvm_hold(const struct kvm *kvm, int socket_fd)
 {
-	char byte = 0;
-	struct iovec iov = {&byte, 1};
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
-	struct msghdr message = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.space,
-		.msg_controllen = sizeof(control.space),
-	};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	int ret = pass_fd(socket_fd, kvm->vm_fd, "", 1, MSG_DONTWAIT);
 
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &kvm->vm_fd, sizeof(int));
-	if (sendmsg(socket_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		log_debug("the VM is not held: %s", strerror(errno));
+	if (ret < 0)
+		log_debug("the VM is not held: %s", strerror(-ret));
 }
 
 void kvm_destroy(struct kvm *kvm)

@@ -1,28 +1,30 @@
 #include "vmm/resolver.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
-#include "protocol/protocol.h"
+#include "common/pass_fd.h"
 
-int resolver_connect(struct vsock_endpoint *endpoint)
+int resolver_attach(int *link_fd, const struct proto_frame *frame, struct error *err)
 {
-	const struct sockaddr_in address = {
-		.sin_family = AF_INET,
-		.sin_port = htons(PROTO_RESOLVER_PORT),
-		.sin_addr.s_addr = htonl(PROTO_RESOLVER_ADDRESS),
-	};
-	cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (frame->fd_count != 1 || *link_fd >= 0)
+		return error_say(err, EINVAL, "ATTACH: a VM has one socket to a resolver");
+	*link_fd = frame->fds[0];
+	frame->fds[0] = -1;
+	return 0;
+}
 
-	if (fd < 0)
-		return -errno;
-	/* To loopback this is done or refused at once, or the first write finds out. */
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 &&
-	    errno != EINPROGRESS)
-		return -errno;
-	endpoint->in_fd = endpoint->out_fd = take_fd(&fd);
+int resolver_connect(int link_fd, struct vsock_endpoint *endpoint)
+{
+	char answer;
+	int fd;
+
+	if (link_fd < 0 || send(link_fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return -ECONNREFUSED;
+	/* Answered at once: all that is done for it is a connect that does not wait. */
+	if (receive_fd(link_fd, &fd, &answer, 1) != 1 || fd < 0)
+		return -ECONNREFUSED;
+	endpoint->in_fd = endpoint->out_fd = fd;
 	return 0;
 }

@@ -44,6 +44,7 @@ struct supervisor {
 	struct machine *machine;
 	struct control *control;
 
+	int resolver_fd; /* -1: none */
 	int signal_fd;
 	struct loop_watch signal_watch;
 	int timer_fd;
@@ -168,6 +169,8 @@ static int attach(void *ctx, const struct proto_attach *what, const void *parame
 
 	if (!sup->machine)
 		return error_say(err, ENOTCONN, "there is no machine to attach anything to");
+	if (what->kind == PROTO_ATTACH_RESOLVER && len == 0)
+		return resolver_attach(&sup->resolver_fd, frame, err);
 	return machine_attach(sup->machine, what, parameters, len, frame, err);
 }
 
@@ -200,12 +203,8 @@ static int guest_connects(void *ctx, uint32_t port, struct vsock_endpoint *endpo
 
 	if (port == PROTO_PORT_CONTROL)
 		return control_agent_connect(sup->control, endpoint);
-	/* With a tap the VMM is in a namespace of the container's own, whose loopback may be used.
-	 */
 	if (port == PROTO_PORT_RESOLVER)
-		return sup->options->nic_count && !sup->options->nic_stream[0]
-			       ? resolver_connect(endpoint)
-			       : -ECONNREFUSED;
+		return resolver_connect(sup->resolver_fd, endpoint);
 	return control_stdio_connect(sup->control, port, endpoint);
 }
 
@@ -540,6 +539,7 @@ int supervisor_run(const struct vmm_options *options, struct stdio *stdio, uint6
 		.stdio = stdio,
 		.started_ns = started_ns,
 		.signal_fd = -1,
+		.resolver_fd = -1,
 		.timer_fd = -1,
 	};
 	struct control_config control = {
@@ -575,6 +575,7 @@ int supervisor_run(const struct vmm_options *options, struct stdio *stdio, uint6
 	loop_del(&sup.loop, &sup.signal_watch);
 	loop_del(&sup.loop, &sup.timer_watch);
 	close_fd(&sup.signal_fd);
+	close_fd(&sup.resolver_fd);
 	close_fd(&sup.timer_fd);
 	loop_destroy(&sup.loop);
 	return sup.status;

@@ -351,6 +351,7 @@ resolver_in() {
 		{ printf "\000\036\000\007\001\000\000\001\000\000\000\000\000\000\005large\006server\000\000\001\000\001"; sleep 1; } |
 			nc 127.0.0.11 53 | wc -c')
 	kill "$RESOLVER"
+	eventually none_runs bulkhead-dns
 	has_line '1 1 1 1 1'
 	has_line 2032
 }

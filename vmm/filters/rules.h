@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
-#include <netinet/in.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -29,8 +28,6 @@ enum {
 	LOOPS = MAIN | DISK | NET | FS,
 	ALL = MAIN | VCPU | DISK | NET,
 };
-
-enum { SOCKADDR_IN_LEN = sizeof(struct sockaddr_in) };
 
 struct filter_rule {
 	unsigned int kinds;
@@ -133,10 +130,6 @@ static const struct filter_rule filter_rules[] = {
 	 .reason = "is a back end a tap or a socket"},
 	{MAIN, "ioctl", IF(IS(1, TUNGETIFF)), .reason = "is it a tap with headers"},
 	{MAIN, "ioctl", IF(IS(1, TUNSETVNETHDRSZ)), .reason = "how long those are"},
-	{MAIN, "socket", IF_BOTH(IS(0, AF_INET), IS(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)),
-	 .reason = "docker's DNS, on the loopback of the container's namespace (vmm/resolver.h)",
-	 .unseen = "tests of networks"},
-	{MAIN, "connect", IF(IS(2, SOCKADDR_IN_LEN)), .reason = "the same", .unseen = "the same"},
 	{NET, "ioctl", IF(IS(1, TUNSETOFFLOAD)), .reason = "what the driver takes unfinished"},
 	{NET, "ioctl", IF(IS(1, TUNSETQUEUE)), .reason = "which queues the driver serves",
 	 .unseen = "NICs with several queues"},
