@@ -36,7 +36,7 @@ include tests/fuzz/fuzz.mk
 include tests/lab/lab.mk
 include bench/bench.mk
 
-.PHONY: help all deps run fuzz install check-format format sanitize lint coverage soak test clean
+.PHONY: help all deps run fuzz install check-format format sanitize lint guards coverage soak test clean
 
 all: $(BUILD)/bulkhead $(BUILD)/bulkhead-unpack $(BUILD)/bulkhead-vmm $(BUILD)/guest/vmlinux $(BUILD)/guest/initramfs.cpio
 
@@ -51,6 +51,7 @@ help:
 	@echo 'make sanitize    unit tests and fuzz corpora under ASan and UBSan'
 	@echo 'make soak MINUTES=30   mixed containers on a host whose calls fail; then images and volumes of some GiB (the lab takes 12 GiB of memory); then 200 containers in a row, 20 at once, 100 ends at random moments: hours in the lab'
 	@echo 'make lint        clang-tidy, cppcheck, gcc -fanalyzer'
+	@echo 'make guards      whether each guard against a known attack has a test that fails without it: half an hour'
 	@echo 'make coverage    lines of devices/, protocol/ and vmm/ that tests and corpora run'
 	@echo 'make check-format / format   the code style'
 	@echo "make lab CMD=''  runs a command in the lab (LAB=count: the instruction-counting one)"
@@ -101,6 +102,9 @@ sanitize: $(BUILD)/sanitize/unit $(BUILD)/sanitize/payload fuzz-replay
 
 lint: $(BUILD)/gen/filter_programs.h
 	@tests/lint
+
+guards: all unit-test
+	@tests/guards
 
 # Unit tests, payload guests and corpora together: what of the guest's side of the wall they run.
 coverage: $(BUILD)/gen/filter_programs.h $(BUILD)/tests/payload
