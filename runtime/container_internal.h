@@ -1,0 +1,38 @@
+/* What the parts of container_create share. */
+#ifndef RUNTIME_CONTAINER_INTERNAL_H
+#define RUNTIME_CONTAINER_INTERNAL_H
+
+#include "runtime/container.h"
+#include "runtime/images.h"
+#include "runtime/template.h"
+
+/* A VM on its way, from its images to a workload that waits. */
+struct making {
+	const struct globals *globals;
+	json_t *seccomp; /* compiled, or NULL */
+	struct images images;
+	char *cmdline;
+	struct template template;
+	struct template_shape shape;
+	bool use_template;
+	int tty_fd; /* -1: none */
+};
+
+/* container_terminal.c: which one there is: none, the engine's by socket, or the caller's own. */
+int container_check_terminal(const struct container *container,
+			     const struct create_options *options, struct error *err);
+int container_open_terminal(struct container *container, const struct create_options *options,
+			    int *tty_fd, struct error *err);
+
+/* container_template.c: before the VMM starts, and once the workload waits. */
+void container_choose_template(struct container *container, struct making *making);
+void container_tend_template(struct container *container, const struct making *making);
+
+/* container_launch.c: starts the VMM, with what layers and disks turn out to be. */
+int container_launch(struct container *container, struct making *making, struct error *err);
+
+/* container_request.c: has the agent make the container. */
+int container_request_create(struct container *container, const struct making *making,
+			     struct error *err);
+
+#endif

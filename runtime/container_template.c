@@ -1,0 +1,61 @@
+#include "runtime/container_internal.h"
+
+#include <string.h>
+
+#define STATUS_LIMIT 2000 /* ms */
+
+static bool template_wanted(const struct settings *settings)
+{
+	const char *text = settings_text(settings, "template");
+
+	return !text || strcmp(text, "off") != 0;
+}
+
+/*
+ * For container_start, when more of its pages have been written. (A clone with shares has copies of
+ * all.)
+ */
+static void note_template(struct container *container, const struct template *template)
+{
+	json_object_set_new(container->state.doc, "template", json_string(template->name));
+	state_save(&container->state, NULL);
+}
+
+void container_choose_template(struct container *container, struct making *making)
+{
+	making->shape = (struct template_shape){
+		.files = &container->files,
+		.size = &container->size,
+		.cmdline = *making->cmdline ? making->cmdline : NULL,
+		.lowers = 1,
+		.scratch = making->images.scratch_fd >= 0,
+		.nics = container->slots.nics,
+		.user_net = container->slots.user,
+		.shares = container->binds.share_count || shared_root_used(&container->shared_root),
+	};
+	/* A template has drives for the VM's own disks only. */
+	making->use_template = template_wanted(&making->globals->settings) &&
+			       container->disks.count == 0 &&
+			       template_find(&making->template, &making->shape, NULL) == 0;
+}
+
+/* One that was missing or did not fit is made for the next time. */
+void container_tend_template(struct container *container, const struct making *making)
+{
+	const struct template *template = &making->template;
+	const struct template_shape *shape = &making->shape;
+	struct proto_status status;
+
+	if (!making->use_template)
+		return;
+	if (template->state_fd >= 0) {
+		if (control_status(&container->control, &status, STATUS_LIMIT, NULL) < 0 ||
+		    status.template_use != PROTO_TEMPLATE_REFUSED) {
+			if (template->pages_fd < 0 && !shape->shares)
+				note_template(container, template);
+			return;
+		}
+		template_discard(template);
+	}
+	template_make_later(template, shape);
+}
