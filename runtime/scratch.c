@@ -4,6 +4,7 @@
 #include "runtime/tool.h"
 
 #include "common/cleanup.h"
+#include "common/extent.h"
 
 #include <fcntl.h>
 #include <linux/fiemap.h>
@@ -139,28 +140,19 @@ static int copy_range(int from_fd, int to_fd, off_t at, off_t end)
 
 int copy_extents(int from_fd, int to_fd, uint64_t len)
 {
-	off_t end = (off_t)len, at = 0;
+	struct extent extent = {0};
+	int ret;
 
 	if (ioctl(to_fd, FICLONE, from_fd) == 0)
 		return 0;
-	if (ftruncate(to_fd, end) < 0)
+	if (ftruncate(to_fd, (off_t)len) < 0)
 		return -errno;
-	while (at < end) {
-		off_t data = lseek(from_fd, at, SEEK_DATA);
-		off_t hole;
-		int ret;
-
-		if (data < 0)
-			return errno == ENXIO ? 0 : -errno;
-		hole = lseek(from_fd, data, SEEK_HOLE);
-		if (hole < 0)
-			return -errno;
-		ret = copy_range(from_fd, to_fd, data, hole < end ? hole : end);
+	while ((ret = extent_next(from_fd, extent.end, (off_t)len, &extent)) > 0) {
+		ret = copy_range(from_fd, to_fd, extent.start, extent.end);
 		if (ret < 0)
 			return ret;
-		at = hole;
 	}
-	return 0;
+	return ret;
 }
 
 int scratch_make(uint64_t bytes, struct error *err)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/extent.h"
 
 #ifndef MADV_COLLAPSE /* Linux 6.1 */
 #define MADV_COLLAPSE 25
@@ -146,22 +147,13 @@ static int read_in(int fd, uint8_t *bytes, off_t offset, off_t end, struct error
 
 int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, struct error *err)
 {
-	int ret = vm_memory_create(mem, size, err);
-	off_t at = 0;
+	int ret = vm_memory_create(mem, size, err), more = 1;
+	struct extent extent = {0};
 
-	while (ret == 0 && at < (off_t)size) {
-		off_t data = lseek(file_fd, at, SEEK_DATA);
-		off_t hole = data < 0 ? -1 : lseek(file_fd, data, SEEK_HOLE);
-
-		if (data < 0 && errno == ENXIO)
-			break;
-		if (hole < 0)
-			ret = error_set(err, errno, "guest memory: look for data");
-		else
-			ret = read_in(file_fd, mem->base, data,
-				      hole < (off_t)size ? hole : (off_t)size, err);
-		at = hole;
-	}
+	while (ret == 0 && (more = extent_next(file_fd, extent.end, (off_t)size, &extent)) > 0)
+		ret = read_in(file_fd, mem->base, extent.start, extent.end, err);
+	if (more < 0)
+		ret = error_set(err, -more, "guest memory: look for data");
 	if (ret < 0)
 		vm_memory_destroy(mem);
 	return ret;
@@ -217,18 +209,13 @@ static int save_range(const struct vm_memory *mem, int fd, uint64_t start, uint6
 static void gather(int file_fd, uint64_t size)
 {
 	uint8_t *base = map_aligned(file_fd, size);
-	off_t at = 0;
+	struct extent extent = {0};
 
-	while (base && at < (off_t)size) {
-		off_t data = lseek(file_fd, at, SEEK_DATA);
-		off_t hole = data < 0 ? -1 : lseek(file_fd, data, SEEK_HOLE);
+	while (base && extent_next(file_fd, extent.end, (off_t)size, &extent) > 0) {
+		uint64_t at = ((uint64_t)extent.start + HUGE - 1) & ~(HUGE - 1);
 
-		if (hole < 0)
-			break;
-		data = (off_t)(((uint64_t)data + HUGE - 1) & ~(HUGE - 1));
-		for (; data + (off_t)HUGE <= hole; data += (off_t)HUGE)
-			madvise(base + data, HUGE, MADV_COLLAPSE);
-		at = hole;
+		for (; at + HUGE <= (uint64_t)extent.end; at += HUGE)
+			madvise(base + at, HUGE, MADV_COLLAPSE);
 	}
 	if (base)
 		munmap(base, size);
@@ -236,26 +223,20 @@ static void gather(int file_fd, uint64_t size)
 
 int vm_memory_save(const struct vm_memory *mem, int file_fd, struct error *err)
 {
-	uint64_t at = 0;
+	struct extent extent = {0};
+	int ret;
 
 	if (ftruncate(file_fd, (off_t)mem->size) < 0)
 		return error_set(err, errno, "guest memory: %llu MiB",
 				 (unsigned long long)mem->size >> 20);
 	/* What was never touched has no pages, and looking at it would make some. */
-	while (at < mem->size) {
-		off_t data = lseek(mem->fd, (off_t)at, SEEK_DATA);
-		off_t hole = data < 0 ? -1 : lseek(mem->fd, data, SEEK_HOLE);
-		int ret;
-
-		if (data < 0 && errno == ENXIO)
-			break;
-		if (hole < 0)
-			return error_set(err, errno, "guest memory: look for data");
-		ret = save_range(mem, file_fd, (uint64_t)data, (uint64_t)hole, err);
+	while ((ret = extent_next(mem->fd, extent.end, (off_t)mem->size, &extent)) > 0) {
+		ret = save_range(mem, file_fd, (uint64_t)extent.start, (uint64_t)extent.end, err);
 		if (ret < 0)
 			return ret;
-		at = (uint64_t)hole;
 	}
+	if (ret < 0)
+		return error_set(err, -ret, "guest memory: look for data");
 	gather(file_fd, mem->size);
 	return 0;
 }
