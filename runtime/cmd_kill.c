@@ -9,7 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KILL_LIMIT   2000 /* ms until SIGKILL goes to the VMM itself */
+/*
+ * ms until SIGKILL goes to the VMM itself: without the agent's answer, and after it. The second is
+ * longer than the VMM waits for who reads the last output; engines then wait 5 s for the end.
+ */
+#define KILL_LIMIT   2000
+#define END_LIMIT    6000
 #define SIGNAL_LIMIT 10000
 
 struct arguments {
@@ -67,6 +72,12 @@ static int find_signal(const char *text, struct error *err)
 	return error_say(err, EINVAL, "unknown signal \"%s\"", text);
 }
 
+static int end_vm(const struct state *state, const char *why, struct error *err)
+{
+	log_warn("the VM of container %s %s: ending it", state->id, why);
+	return state_kill_process(state, err);
+}
+
 static int send_signal(const struct state *state, int number, bool all, struct error *err)
 {
 	struct control control = CONTROL_INIT;
@@ -77,15 +88,14 @@ static int send_signal(const struct state *state, int number, bool all, struct e
 		ret = control_signal(&control, number, all,
 				     number == SIGKILL ? KILL_LIMIT : SIGNAL_LIMIT, &why);
 	control_close(&control);
+	if (ret == 0 && number == SIGKILL && state_wait_process(state, END_LIMIT) == -ETIMEDOUT)
+		return end_vm(state, "does not end", err);
 	if (ret == 0)
 		return 0;
 	if (ret == -ESRCH || state_wait_process(state, 0) == 0)
 		return all ? 0 : error_say(err, ESRCH, "container not running");
-	if (number == SIGKILL) {
-		log_warn("the VM of container %s gave no answer: ending it (%s)", state->id,
-			 why.message);
-		return state_kill_process(state, err);
-	}
+	if (number == SIGKILL)
+		return end_vm(state, "gave no answer", err);
 	return error_say(err, -ret, "signal container %s: %s", state->id, why.message);
 }
 
