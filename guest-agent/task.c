@@ -210,12 +210,15 @@ static int spawn(struct task *task, struct launch *launch, struct error *err)
 }
 
 /* "cgroup" is exec's, and a path below the container's; without it the container's own it is. */
-static int find_cgroup(const struct container *container, const json_t *process, int *below,
+static int find_cgroup(const struct task *task, const json_t *process, int *below,
 		       struct error *err)
 {
+	const struct container *container = &task->agent->container;
 	const char *path = NULL;
-	int ret = spec_string(process, "process", "cgroup", &path, err);
+	int ret = 0;
 
+	if (task->number != PROTO_PROCESS_INIT)
+		ret = spec_string(process, "process", "cgroup", &path, err);
 	if (ret <= 0)
 		return ret < 0 ? ret : container->cgroup_fd;
 	*below = cgroup_below(container->cgroup_fd, path);
@@ -240,7 +243,7 @@ int task_start(struct task *task, const json_t *process, uint32_t request, struc
 	cleanup_fd int below = -1;
 	int ret = spec_bool(process, "process", "terminal", &launch.terminal, err);
 
-	if (ret < 0 || (ret = launch.cgroup_fd = find_cgroup(container, process, &below, err)) < 0)
+	if (ret < 0 || (ret = launch.cgroup_fd = find_cgroup(task, process, &below, err)) < 0)
 		return ret;
 	task->terminal = launch.terminal;
 	if (!launch.terminal)

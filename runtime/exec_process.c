@@ -179,7 +179,8 @@ int exec_process_make(json_t **out, const char *bundle, const struct exec_wishes
 		ret = apply(process, wishes, err);
 	if (ret == 0)
 		ret = spec_check_process(process, err);
-	/* "cgroup" is between us and the agent. */
+	/* "cgroup" is between us and the agent, and unknown to the specification. */
+	json_object_del(process, "cgroup");
 	if (ret == 0 && wishes->cgroup &&
 	    json_object_set_new(process, "cgroup", json_string(wishes->cgroup)) < 0)
 		ret = error_say(err, EINVAL, "--cgroup %s: is not UTF-8", wishes->cgroup);
