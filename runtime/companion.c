@@ -17,7 +17,10 @@ struct failure {
 	int code;
 };
 
-/* Takes the parent's place only if that still reads what we write: then it cannot be outlived. */
+/*
+ * Takes the parent's place only if that still reads what we write: then it cannot be outlived. By
+ * the signal that holds until the VMM is in its jail, where it has not the right to send it.
+ */
 static int end_with_parent(int status_fd)
 {
 	struct pollfd status = {.fd = status_fd};

@@ -1,7 +1,7 @@
 /*
  * Processes that live beside a VMM: its children, made in the process that is about to become it.
- * What that has entered by now (control groups) is theirs too, and they end with it, however it
- * ends.
+ * What that has entered by now (control groups) is theirs too. Each has to see for itself that it
+ * ends with the VMM, however that ends.
  */
 #ifndef RUNTIME_COMPANION_H
 #define RUNTIME_COMPANION_H

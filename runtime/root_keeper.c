@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@
 
 #define CHANGED "{\"root\":\"changed\"}"
 
-enum { ROOT_FD = 3, DIR_FD, EVENT_FD, ACTIVITY_FD, FIRST_OTHER };
+enum { ROOT_FD = 3, DIR_FD, EVENT_FD, ACTIVITY_FD, VMM_FD, FIRST_OTHER };
 
 static int64_t now_ms(void)
 {
@@ -73,12 +74,15 @@ static void tell_guest_later(void)
 static void __attribute__((noreturn)) keep(void)
 {
 	struct pollfd fds[] = {{.fd = EVENT_FD, .events = POLLIN},
-			       {.fd = ACTIVITY_FD, .events = POLLIN}};
+			       {.fd = ACTIVITY_FD, .events = POLLIN},
+			       {.fd = VMM_FD, .events = POLLIN}};
 	uint64_t count;
 
 	for (;;) {
-		if (poll(fds, 2, -1) < 0)
+		if (poll(fds, 3, -1) < 0)
 			continue;
+		if (fds[2].revents)
+			_exit(0);
 		if (fds[1].revents && read(ACTIVITY_FD, &count, sizeof(count)) > 0)
 			forget_names(ROOT_FD);
 		if (fds[0].revents)
@@ -91,10 +95,10 @@ struct keeper {
 };
 
 /* Nothing else stays open: engines wait for the end of the container's streams. */
-static int hold_on_to(int root_fd, int dir_fd, int event_fd, int activity_fd)
+static int hold_on_to(int root_fd, int dir_fd, int event_fd, int activity_fd, int vmm_fd)
 {
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int fds[] = {null_fd, null_fd, null_fd, root_fd, dir_fd, event_fd, activity_fd};
+	int fds[] = {null_fd, null_fd, null_fd, root_fd, dir_fd, event_fd, activity_fd, vmm_fd};
 	int high[sizeof(fds) / sizeof(fds[0])];
 
 	/* Out of the way of each other first. */
@@ -112,8 +116,12 @@ static int hold_on_to(int root_fd, int dir_fd, int event_fd, int activity_fd)
 static void run(struct companion *companion, void *ctx)
 {
 	const struct keeper *keeper = ctx;
-	int event_fd, dir_fd;
+	int event_fd, dir_fd, vmm_fd;
 
+	companion->step = "watch the VMM";
+	vmm_fd = (int)syscall(SYS_pidfd_open, getppid(), 0);
+	if (vmm_fd < 0)
+		return;
 	companion->step = "watch the engine's overlay";
 	event_fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK,
 				 O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -128,7 +136,7 @@ static void run(struct companion *companion, void *ctx)
 	prctl(PR_SET_NAME, "bulkhead-root");
 	companion_ready(companion);
 	/* Not before that: the numbers may be in use. */
-	if (hold_on_to(keeper->root_fd, dir_fd, event_fd, keeper->activity_fd) < 0 ||
+	if (hold_on_to(keeper->root_fd, dir_fd, event_fd, keeper->activity_fd, vmm_fd) < 0 ||
 	    chdir("/") < 0)
 		_exit(127);
 	close_range(FIRST_OTHER, ~0u, 0);

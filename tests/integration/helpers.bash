@@ -170,3 +170,7 @@ terminal_ends() {
 	terminal_close || code=$?
 	[ "$code" = "$1" ] || { echo "exit code $code, wanted is $1" >&2; return 1; }
 }
+
+none_runs() {
+	! pgrep -x "$1" >/dev/null
+}

@@ -317,10 +317,6 @@ sees_no_carrier() {
 	ip route del default via 10.99.0.254 dev bhbr0
 }
 
-none_runs() {
-	! pgrep -x "$1" >/dev/null
-}
-
 # A resolver where docker has its own: answers every question by TCP with 10.1.2.3, and 2000 bytes more for "large".
 resolver_in() {
 	ip netns exec "$1" perl -MIO::Socket::INET -e '

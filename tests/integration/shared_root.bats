@@ -59,9 +59,12 @@ overlay_gone() {
 	[ "$(perl -e 'open N, "<$ARGV[0]" or die; syscall(308, fileno N, 0) == 0 or die "setns: $!"; open F, "</etc/before" or die; print <F>' \
 		"/proc/$(cat "$WORK/pid")/ns/mnt")" = before ]
 	[ -z "$(ls -A "/proc/$(cat "$WORK/pid")/root/")" ]
+	# All that is beside a VMM ends with it, however that ends, and not only by delete.
+	kill -KILL "$(cat "$WORK/pid")"
+	eventually none_runs bulkhead-root
+	eventually none_runs virtiofsd
 	bulkhead delete --force "$ID"
 	[ ! -e "$E/bulkhead" ]
-	run ! pgrep -x bulkhead-root
 	overlay_gone
 	config '.root.path = $path' --arg path "$BUNDLE/rootfs"
 	refuses 'root.path is no writable overlay, as engines mount them; root=scratch works' create -b "$BUNDLE" "$ID"
