@@ -28,7 +28,14 @@ guest_irq:
 	mov 40(%rsp), %rbx
 	sub $8, %rbx
 	mov 16(%rsp), %rax
-	mov %rax, (%rbx)
+	/*
+	 * Not to a hlt, which would wait for the next: where QEMU emulates SVM, entering a guest
+	 * forgets that the instruction after sti comes before any interrupt.
+	 */
+	cmpb $0xf4, (%rax)
+	jne 1f
+	inc %rax
+1:	mov %rax, (%rbx)
 	mov %rbx, 40(%rsp)
 	pushq 32(%rsp)
 	popfq
