@@ -59,7 +59,12 @@ overlay_gone() {
 	[ "$(perl -e 'open N, "<$ARGV[0]" or die; syscall(308, fileno N, 0) == 0 or die "setns: $!"; open F, "</etc/before" or die; print <F>' \
 		"/proc/$(cat "$WORK/pid")/ns/mnt")" = before ]
 	[ -z "$(ls -A "/proc/$(cat "$WORK/pid")/root/")" ]
+	bulkhead delete --force "$ID"
+	[ ! -e "$E/bulkhead" ]
+	run ! pgrep -x bulkhead-root
 	# All that is beside a VMM ends with it, however that ends, and not only by delete.
+	bulkhead create -b "$BUNDLE" --pid-file "$WORK/pid" "$ID" </dev/null >/dev/null 2>&1
+	[ "$(pgrep -cx bulkhead-root)" = 1 ]
 	kill -KILL "$(cat "$WORK/pid")"
 	eventually none_runs bulkhead-root
 	eventually none_runs virtiofsd
