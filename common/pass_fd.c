@@ -9,16 +9,21 @@ union control {
 	struct cmsghdr align;
 };
 
+static struct msghdr message_of(struct iovec *iov, union control *control)
+{
+	return (struct msghdr){
+		.msg_iov = iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(*control),
+	};
+}
+
 int pass_fd(int socket_fd, int fd, const void *bytes, size_t len, int flags)
 {
 	struct iovec iov = {(void *)bytes, len};
 	union control control = {0};
-	struct msghdr message = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
+	struct msghdr message = message_of(&iov, &control);
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
 	header->cmsg_level = SOL_SOCKET;
@@ -32,12 +37,7 @@ ssize_t receive_fd(int socket_fd, int *fd, void *bytes, size_t len)
 {
 	struct iovec iov = {bytes, len};
 	union control control = {0};
-	struct msghdr message = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
+	struct msghdr message = message_of(&iov, &control);
 	struct cmsghdr *header;
 	ssize_t got;
 

@@ -1,6 +1,6 @@
 # The guest agent: one static program, which is the whole initramfs.
 
-AGENT_SOURCES := $(sort $(wildcard guest-agent/*.c)) common/error.c common/forget.c common/loop.c common/pass_fd.c common/proc.c \
+AGENT_SOURCES := $(sort $(wildcard guest-agent/*.c)) common/error.c common/forget.c common/loop.c common/pass_fd.c common/proc.c common/unified.c \
 		 $(wildcard protocol/*.c)
 AGENT_OBJECTS = $(AGENT_SOURCES:%.c=$(BUILD)/guest-agent.o/%.o)
 AGENT_CFLAGS = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-pie \

@@ -1,11 +1,11 @@
 #include "guest-agent/unified.h"
 
 #include <fcntl.h>
-#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/unified.h"
 #include "guest-agent/spec.h"
 
 #define WHERE "resources.unified"
@@ -24,13 +24,6 @@ static int apply(int cgroup_fd, const char *key, const char *text, struct error 
 	return 0;
 }
 
-/* The runtime has set all others: what the guest would swap to is the host's. */
-static bool is_guests(const char *key)
-{
-	return (!strncmp(key, "memory.", 7) && strncmp(key, "memory.swap.", 12) != 0) ||
-	       !strncmp(key, "pids.", 5);
-}
-
 int unified_apply(const json_t *resources, int cgroup_fd, struct error *err)
 {
 	const json_t *unified = NULL;
@@ -41,7 +34,7 @@ int unified_apply(const json_t *resources, int cgroup_fd, struct error *err)
 	if (ret <= 0)
 		return ret;
 	json_object_foreach ((json_t *)unified, key, value) {
-		if (!is_guests(key))
+		if (!unified_is_guests(key))
 			continue;
 		ret = apply(cgroup_fd, key, json_string_value(value), err);
 		if (ret < 0)

@@ -6,6 +6,7 @@
 #include "runtime/file.h"
 
 #include "common/cleanup.h"
+#include "common/unified.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -205,13 +206,6 @@ int cgroup_set_io(const struct cgroup *cgroup, const json_t *resources, struct e
 	return ret;
 }
 
-/* memory.* and pids.* are the workload's, so the guest's; swap there is only of the host. */
-static bool is_guests(const char *key)
-{
-	return (!strncmp(key, "memory.", 7) && strncmp(key, "memory.swap.", 12) != 0) ||
-	       !strncmp(key, "pids.", 5);
-}
-
 int cgroup_set_unified(const struct cgroup *cgroup, const json_t *resources, struct error *err)
 {
 	json_t *unified = json_object_get(resources, "unified"), *value;
@@ -223,7 +217,7 @@ int cgroup_set_unified(const struct cgroup *cgroup, const json_t *resources, str
 	if (!cgroup->unified)
 		return error_say(err, ENOTSUP, "linux.resources.unified: this host has cgroup v1");
 	json_object_foreach (unified, key, value) {
-		if (ret < 0 || is_guests(key))
+		if (ret < 0 || unified_is_guests(key))
 			continue;
 		if (strchr(key, '/') || !strchr(key, '.'))
 			return error_say(err, EINVAL,

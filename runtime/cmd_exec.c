@@ -326,16 +326,6 @@ static int run_detached(const struct state *state, const json_t *process,
 	return ret;
 }
 
-/* The first size goes with the process: it may look before any other message reaches the guest. */
-static void set_size(json_t *process, const struct console *console)
-{
-	uint16_t rows, columns;
-
-	if (console_size(console, &rows, &columns) && !json_object_get(process, "consoleSize"))
-		json_object_set_new(process, "consoleSize",
-				    json_pack("{s:i, s:i}", "height", rows, "width", columns));
-}
-
 static int exec(struct state *state, const struct globals *globals, const struct arguments *a,
 		struct error *err)
 {
@@ -353,7 +343,7 @@ static int exec(struct state *state, const struct globals *globals, const struct
 				      json_is_true(json_object_get(process, "terminal")), &console,
 				      err);
 	if (ret == 0) {
-		set_size(process, &console);
+		console_describe_size(&console, process);
 		ret = a->detach ? run_detached(state, process, &streams, a, err)
 				: run_attached(state, process, &streams, &console, a, err);
 	}

@@ -74,7 +74,7 @@ static int find_signal(const char *text, struct error *err)
 
 static int end_vm(const struct state *state, const char *why, struct error *err)
 {
-	log_warn("the VM of container %s %s: ending it", state->id, why);
+	log_warn("ending the VM of container %s: %s", state->id, why);
 	return state_kill_process(state, err);
 }
 
@@ -89,13 +89,13 @@ static int send_signal(const struct state *state, int number, bool all, struct e
 				     number == SIGKILL ? KILL_LIMIT : SIGNAL_LIMIT, &why);
 	control_close(&control);
 	if (ret == 0 && number == SIGKILL && state_wait_process(state, END_LIMIT) == -ETIMEDOUT)
-		return end_vm(state, "does not end", err);
+		return end_vm(state, "it does not end", err);
 	if (ret == 0)
 		return 0;
 	if (ret == -ESRCH || state_wait_process(state, 0) == 0)
 		return all ? 0 : error_say(err, ESRCH, "container not running");
 	if (number == SIGKILL)
-		return end_vm(state, "gave no answer", err);
+		return end_vm(state, why.message, err);
 	return error_say(err, -ret, "signal container %s: %s", state->id, why.message);
 }
 

@@ -151,6 +151,15 @@ bool console_size(const struct console *console, uint16_t *rows, uint16_t *colum
 	return true;
 }
 
+void console_describe_size(const struct console *console, json_t *process)
+{
+	uint16_t rows, columns;
+
+	if (console_size(console, &rows, &columns) && !json_object_get(process, "consoleSize"))
+		json_object_set_new(process, "consoleSize",
+				    json_pack("{s:i, s:i}", "height", rows, "width", columns));
+}
+
 void console_close(struct console *console)
 {
 	if (console->raw)

@@ -4,6 +4,7 @@
 
 #include "common/error.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -37,6 +38,9 @@ struct console {
 int console_open(struct console *console, int *tty_fd, struct error *err);
 void console_set_raw(struct console *console);
 bool console_size(const struct console *console, uint16_t *rows, uint16_t *columns);
+
+/* The first size goes with the process: it may look before any other message reaches the guest. */
+void console_describe_size(const struct console *console, json_t *process);
 
 /* Puts the terminal back as it was; waits until what the workload wrote to a pair has been passed
  * on. */

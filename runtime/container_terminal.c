@@ -23,8 +23,6 @@ int container_check_terminal(const struct container *container,
 int container_open_terminal(struct container *container, const struct create_options *options,
 			    int *tty_fd, struct error *err)
 {
-	json_t *process = json_object_get(container->bundle.config, "process");
-	uint16_t rows, columns;
 	int ret;
 
 	if (!wants_terminal(container))
@@ -34,11 +32,8 @@ int container_open_terminal(struct container *container, const struct create_opt
 	if (!container->console)
 		return 0;
 	ret = console_open(container->console, tty_fd, err);
-	if (ret < 0)
-		return ret;
-	if (console_size(container->console, &rows, &columns) &&
-	    !json_object_get(process, "consoleSize"))
-		json_object_set_new(process, "consoleSize",
-				    json_pack("{s:i, s:i}", "height", rows, "width", columns));
-	return 0;
+	if (ret == 0)
+		console_describe_size(container->console,
+				      json_object_get(container->bundle.config, "process"));
+	return ret;
 }

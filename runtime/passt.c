@@ -1,4 +1,5 @@
 #include "runtime/passt.h"
+#include "runtime/orphan.h"
 
 #include "common/cleanup.h"
 
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* As slirp and its heirs have it; docs/network.md. */
@@ -69,17 +69,22 @@ int passt_check_ports(const char *ports, struct error *err)
 	return ret < 0 ? ret : 0;
 }
 
-/* The grandchild: it has nothing of ours but its end of the connection, and a place to complain. */
-static void __attribute__((noreturn)) run(const char **argv, int fd, int output_fd)
+struct start {
+	const char **argv;
+	int fd, output_fd;
+};
+
+/* It has nothing of ours but its end of the connection, and a place to complain. */
+static void run(void *ctx)
 {
+	const struct start *start = ctx;
 	int null_fd = open("/dev/null", O_RDWR);
 
-	setsid();
-	if (null_fd < 0 || chdir("/") < 0 || dup2(null_fd, 0) < 0 || dup2(output_fd, 1) < 0 ||
-	    dup2(output_fd, 2) < 0 || dup2(fd, 3) < 0 || fcntl(3, F_SETFD, 0) < 0 ||
-	    close_range(4, ~0u, 0) < 0)
+	if (null_fd < 0 || chdir("/") < 0 || dup2(null_fd, 0) < 0 ||
+	    dup2(start->output_fd, 1) < 0 || dup2(start->output_fd, 2) < 0 ||
+	    dup2(start->fd, 3) < 0 || fcntl(3, F_SETFD, 0) < 0 || close_range(4, ~0u, 0) < 0)
 		_exit(127);
-	execvp(argv[0], (char **)argv);
+	execvp(start->argv[0], (char **)start->argv);
 	dprintf(2, "%s: install passt", strerror(errno));
 	_exit(127);
 }
@@ -130,22 +135,6 @@ static int await(int connection, int output_fd, struct error *err)
 					     : "ended without a word");
 }
 
-static int spawn(const char **argv, int fd, int output_fd, struct error *err)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		/* Once more, so that it is nobody's child and leaves no zombie. */
-		if (fork() == 0)
-			run(argv, fd, output_fd);
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0)
-		return error_set(err, errno, "start passt");
-	return 0;
-}
-
 int passt_start(const char *ports, struct error *err)
 {
 	static const char *const fixed[] = {
@@ -175,8 +164,9 @@ int passt_start(const char *ports, struct error *err)
 	connection = pair[0];
 	/* A file, so that it can go on complaining when nobody reads that any more. */
 	output_fd = memfd_create("passt", MFD_CLOEXEC);
-	ret = output_fd < 0 ? error_set(err, errno, "start passt")
-			    : spawn(argv, pair[1], output_fd, err);
+	ret = output_fd < 0 ? -errno : orphan_start(run, &(struct start){argv, pair[1], output_fd});
+	if (ret < 0)
+		error_set(err, -ret, "start passt");
 	close(pair[1]);
 	if (ret == 0)
 		ret = await(connection, output_fd, err);

@@ -1,4 +1,5 @@
 #include "runtime/resolver_link.h"
+#include "runtime/orphan.h"
 
 #include "common/cleanup.h"
 #include "common/pass_fd.h"
@@ -11,7 +12,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define LINK	 0 /* its one descriptor */
@@ -58,31 +58,17 @@ static int drop_capabilities(void)
 	return (int)syscall(SYS_capset, &header, none);
 }
 
-/* The grandchild, nobody's child: it leaves no zombie. */
-static void __attribute__((noreturn)) run(int fd)
+static void run(void *ctx)
 {
-	if (setsid() < 0 || chdir("/") < 0 || dup2(fd, LINK) < 0 ||
-	    close_range(LINK + 1, ~0u, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || drop_capabilities() < 0)
+	const int *fd = ctx;
+
+	if (chdir("/") < 0 || dup2(*fd, LINK) < 0 || close_range(LINK + 1, ~0u, 0) < 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+	    drop_capabilities() < 0)
 		_exit(127);
 	prctl(PR_SET_NAME, "bulkhead-dns");
 	serve();
 	_exit(0);
-}
-
-static int spawn(int fd, struct error *err)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		if (fork() == 0)
-			run(fd);
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0)
-		return error_set(err, errno, "start the link to the resolver");
-	return 0;
 }
 
 int resolver_link_start(struct error *err)
@@ -97,6 +83,6 @@ int resolver_link_start(struct error *err)
 	theirs = pair[1];
 	if (setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
 		return error_set(err, errno, "socketpair");
-	ret = spawn(theirs, err);
-	return ret < 0 ? ret : take_fd(&ours);
+	ret = orphan_start(run, &theirs);
+	return ret < 0 ? error_set(err, -ret, "start the link to the resolver") : take_fd(&ours);
 }

@@ -267,7 +267,7 @@ static int build(scmp_filter_ctx ctx, json_t *seccomp, uint32_t default_action, 
 			return error_prefix(err, ret, "linux.seccomp.syscalls[%zu]", i);
 	}
 	program = json_array();
-	append(program, first, seccomp_newer(seccomp, first));
+	append(program, first, seccomp_newer(seccomp, default_action, first));
 	ret = export_program(ctx, program, err);
 	if (ret == 0)
 		*out = json_pack("{s:I, s:O}", "flags", (json_int_t)flags, "filter", program);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,13 +19,11 @@ static const struct {
 	{"SCMP_ARCH_X86", SCMP_ARCH_X86},
 };
 
-static bool has_older_default(const json_t *seccomp)
+static bool forbids(uint32_t action)
 {
-	const char *action = json_string_value(json_object_get(seccomp, "defaultAction"));
-	const json_t *errno_ret = json_object_get(seccomp, "defaultErrnoRet");
-
-	return !strncmp(action, "SCMP_ACT_KILL", 13) || !strcmp(action, "SCMP_ACT_TRAP") ||
-	       (!strcmp(action, "SCMP_ACT_ERRNO") && json_integer_value(errno_ret) != ENOSYS);
+	return action != SCMP_ACT_ALLOW && action != SCMP_ACT_LOG &&
+	       (action & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_TRACE &&
+	       action != SCMP_ACT_ERRNO(ENOSYS);
 }
 
 static bool has_architecture(const json_t *seccomp, size_t i)
@@ -58,11 +57,12 @@ static int highest_number(const json_t *seccomp, uint32_t arch)
 	return highest;
 }
 
-unsigned int seccomp_newer(const json_t *seccomp, struct sock_filter out[SECCOMP_NEWER_MAX])
+unsigned int seccomp_newer(const json_t *seccomp, uint32_t default_action,
+			   struct sock_filter out[SECCOMP_NEWER_MAX])
 {
 	unsigned int count = 0;
 
-	if (!has_older_default(seccomp))
+	if (!forbids(default_action))
 		return 0;
 	for (size_t i = 0; i < sizeof(architectures) / sizeof(architectures[0]); i++) {
 		uint32_t arch = architectures[i].token;

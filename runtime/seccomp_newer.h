@@ -9,14 +9,16 @@
 
 #include <jansson.h>
 #include <linux/filter.h>
-#include <stdbool.h>
+#include <stdint.h>
 
 #define SECCOMP_NEWER_MAX 32 /* instructions */
 
 /*
- * Writes what has to run before the profile's own program; seccomp is checked. Returns how many
+ * Writes what has to run before the profile's own program; seccomp is checked,
+ * default_action is libseccomp's. Returns how many
  * instructions, 0 when the profile's default allows calls or is ENOSYS itself.
  */
-unsigned int seccomp_newer(const json_t *seccomp, struct sock_filter out[SECCOMP_NEWER_MAX]);
+unsigned int seccomp_newer(const json_t *seccomp, uint32_t default_action,
+			   struct sock_filter out[SECCOMP_NEWER_MAX]);
 
 #endif

@@ -1,6 +1,7 @@
 /* Making a template: a VM is booted and saved, into a folder that gets its name when it is whole.
  */
 #include "runtime/file.h"
+#include "runtime/orphan.h"
 #include "runtime/store.h"
 #include "runtime/template.h"
 
@@ -274,16 +275,21 @@ static int close_others(int one, int other)
 	return chdir("/");
 }
 
-static void __attribute__((noreturn))
-make_in_background(int parent_fd, int dir_fd, const struct template *template,
-		   const struct template_shape *shape)
+struct later {
+	int parent_fd, dir_fd;
+	const struct template *template;
+	const struct template_shape *shape;
+};
+
+static void make_in_background(void *ctx)
 {
+	const struct later *later = ctx;
 	struct error err = {0};
 
-	if (close_others(parent_fd, dir_fd) < 0)
+	if (close_others(later->parent_fd, later->dir_fd) < 0)
 		_exit(1);
 	step_back();
-	_exit(make(parent_fd, dir_fd, template, shape, &err) < 0);
+	_exit(make(later->parent_fd, later->dir_fd, later->template, later->shape, &err) < 0);
 }
 
 void template_make_later(const struct template *template, const struct template_shape *shape)
@@ -291,20 +297,11 @@ void template_make_later(const struct template *template, const struct template_
 	cleanup_free char *name = format("%s.new", template->name);
 	cleanup_fd int parent_fd = template_open_dir(NULL);
 	cleanup_fd int dir_fd = -1;
-	pid_t pid;
 
 	if (parent_fd < 0 || !name || failed_lately(parent_fd, name))
 		return;
 	dir_fd = open_new(parent_fd, name, NULL);
-	if (dir_fd < 0)
-		return;
-	pid = fork();
-	if (pid == 0) {
-		setsid();
-		if (fork() == 0)
-			make_in_background(parent_fd, dir_fd, template, shape);
-		_exit(0);
-	}
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	if (dir_fd >= 0)
+		orphan_start(make_in_background,
+			     &(struct later){parent_fd, dir_fd, template, shape});
 }
