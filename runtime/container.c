@@ -5,6 +5,7 @@
 #include "runtime/pod.h"
 #include "runtime/scratch.h"
 #include "runtime/seccomp_filter.h"
+#include "runtime/signals.h"
 #include "runtime/teardown.h"
 #include "runtime/template_pages.h"
 
@@ -12,10 +13,8 @@
 #include "common/log.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,17 +25,9 @@
 
 int container_block_signals(struct container *container, struct error *err)
 {
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGQUIT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	container->control.interrupt_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	container->control.interrupt_fd = signals_open_ends();
 	if (container->control.interrupt_fd < 0)
-		return error_set(err, errno, "signalfd");
+		return error_set(err, -container->control.interrupt_fd, "signalfd");
 	return 0;
 }
 

@@ -42,20 +42,6 @@ static char *make_body(const json_t *process, size_t *len)
 	return body;
 }
 
-/* Before there is a process to send them to, they end the attempt. */
-static int watch_interrupts(struct holder *holder, struct error *err)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGQUIT);
-	holder->control.interrupt_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return holder->control.interrupt_fd < 0 ? error_set(err, errno, "signalfd") : 0;
-}
-
 int holder_start(struct holder *holder, int dir_fd, const json_t *process, const int *fds,
 		 unsigned int fd_count, struct error *err)
 {
@@ -73,9 +59,10 @@ int holder_start(struct holder *holder, int dir_fd, const json_t *process, const
 	ret = control_connect(&holder->control, dir_fd, err);
 	if (ret < 0)
 		return ret;
-	ret = watch_interrupts(holder, err);
-	if (ret < 0)
-		return ret;
+	/* Before there is a process to send them to, they end the attempt. */
+	holder->control.interrupt_fd = signals_open_ends();
+	if (holder->control.interrupt_fd < 0)
+		return error_set(err, -holder->control.interrupt_fd, "signalfd");
 	/* In a paused container it starts when that is resumed, however long this takes. */
 	ret = control_request_fds(&holder->control, PROTO_EXEC, body, len,
 				  &(struct control_fds){fds, fd_count}, -1, &reply, err);

@@ -1,12 +1,12 @@
 #include "runtime/resolver_link.h"
 #include "runtime/orphan.h"
 
+#include "common/capability.h"
 #include "common/cleanup.h"
 #include "common/pass_fd.h"
 #include "protocol/protocol.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -50,21 +50,13 @@ static void serve(void)
 	}
 }
 
-static int drop_capabilities(void)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	const struct __user_cap_data_struct none[2] = {0};
-
-	return (int)syscall(SYS_capset, &header, none);
-}
-
 static void run(void *ctx)
 {
 	const int *fd = ctx;
 
 	if (chdir("/") < 0 || dup2(*fd, LINK) < 0 || close_range(LINK + 1, ~0u, 0) < 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
-	    drop_capabilities() < 0)
+	    capabilities_drop() < 0)
 		_exit(127);
 	prctl(PR_SET_NAME, "bulkhead-dns");
 	serve();

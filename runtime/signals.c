@@ -18,15 +18,33 @@ void signals_to_forward(sigset_t *set)
 		sigdelset(set, own[i]);
 }
 
+static int open_blocked(const sigset_t *set)
+{
+	int fd;
+
+	sigprocmask(SIG_BLOCK, set, NULL);
+	fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
 int signals_open(void)
 {
 	sigset_t set;
-	int fd;
 
 	signals_to_forward(&set);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : fd;
+	return open_blocked(&set);
+}
+
+int signals_open_ends(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	return open_blocked(&set);
 }
 
 static _Noreturn void end_by_signal(int number)

@@ -13,6 +13,9 @@ void signals_to_forward(sigset_t *set);
 /* Blocks them, and gives a descriptor to read them from, or a negative errno. */
 int signals_open(void);
 
+/* The same for those by which a user or a service manager gives up an attempt. */
+int signals_open_ends(void);
+
 /* Ends this process with a wait status: the same exit code, or by the same signal without a core.
  */
 _Noreturn void end_as(int status);

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/landlock.h>
 #include <malloc.h>
@@ -17,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/capability.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "protocol/protocol.h"
@@ -207,16 +207,6 @@ static int become_nobody(struct error *err)
 	return 0;
 }
 
-static int drop_capabilities(struct error *err)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
-
-	if (syscall(SYS_capset, &header, none) < 0)
-		return error_set(err, errno, "jail: drop all capabilities");
-	return 0;
-}
-
 /* As the kernel's UAPI has it since ABI 6; older kernels take the beginning of it. */
 struct landlock_rules {
 	uint64_t fs;
@@ -282,8 +272,8 @@ int jail_enter(unsigned int relaxed, int root_fd, struct error *err)
 		ret = set_limits(err);
 	if (ret == 0 && !(relaxed & JAIL_USER)) {
 		ret = become_nobody(err);
-		if (ret == 0)
-			ret = drop_capabilities(err);
+		if (ret == 0 && (ret = capabilities_drop()) < 0)
+			error_set(err, -ret, "jail: drop all capabilities");
 	}
 	if (ret < 0)
 		return ret;
