@@ -233,12 +233,11 @@ static int set_network(json_t *config, const struct launch_options *options, jso
 		set_namespace(config, net + 3);
 		return 0;
 	}
-	if (!strncmp(net, "tap=", 4))
-		return error_say(err, ENOTSUP,
-				 "--net %s: not supported: move the tap into a network namespace "
-				 "and say ns=/PATH",
-				 net);
-	return error_say(err, EINVAL, "--net %s: is not none, user or ns=/PATH", net);
+	if (!strncmp(net, "tap=", 4)) {
+		json_object_set_new(annotations, "io.bulkhead.tap", json_string(net + 4));
+		return 0;
+	}
+	return error_say(err, EINVAL, "--net %s: is not none, user, tap=NAME or ns=/PATH", net);
 }
 
 static int fill(json_t *config, const struct launch_options *options, const json_t *image,

@@ -1,4 +1,5 @@
 #include "runtime/network_internal.h"
+#include "runtime/host_tap.h"
 #include "runtime/passt.h"
 #include "runtime/resolver_link.h"
 
@@ -69,7 +70,7 @@ int network_plan(struct network_slots *slots, const struct placement *placement,
 		 const struct settings *settings, uint32_t vcpus, struct error *err)
 {
 	unsigned int wanted = settings_number(settings, "nics");
-	const char *net = settings_text(settings, "net");
+	const char *net = settings_text(settings, "net"), *tap = settings_text(settings, "tap");
 	int count = 0;
 
 	*slots = (struct network_slots){.queues = vcpus < QUEUES_MAX ? vcpus : QUEUES_MAX};
@@ -77,6 +78,11 @@ int network_plan(struct network_slots *slots, const struct placement *placement,
 		slots->user = true;
 		slots->nics = slots->queues = 1;
 		return passt_check_ports(settings_text(settings, "publish"), err);
+	}
+	if (tap) {
+		slots->tap = true;
+		slots->nics = 1;
+		return host_tap_check(tap, err);
 	}
 	if (placement->netns_fd < 0 && !placement->new_netns) {
 		log_warn("linux.namespaces has no network: the VM has lo alone, the host's "
@@ -101,6 +107,8 @@ json_t *network_save(const struct network_slots *slots, const struct settings *s
 
 	if (slots->user)
 		json_object_set_new(saved, "user", json_string(publish ? publish : ""));
+	if (slots->tap)
+		json_object_set_new(saved, "tap", json_string(settings_text(settings, "tap")));
 	return saved;
 }
 
@@ -113,6 +121,7 @@ static struct network_slots load(const json_t *saved)
 		.nics = nics > 0 && nics <= NETWORK_NICS_MAX ? (unsigned int)nics : 0,
 		.queues = queues > 0 && queues <= QUEUES_MAX ? (unsigned int)queues : 1,
 		.user = json_object_get(saved, "user") != NULL,
+		.tap = json_object_get(saved, "tap") != NULL,
 	};
 }
 
@@ -216,6 +225,26 @@ static int join_user(struct control *control, const char *ports, struct error *e
 	return ret;
 }
 
+static int join_tap(struct control *control, const char *tap, unsigned int queues,
+		    struct error *err)
+{
+	int fds[QUEUES_MAX], ret, count = host_tap_open(tap, queues, fds, err);
+	struct control_fds sent = {fds, (unsigned int)count};
+	json_t *body;
+
+	if (count < 0)
+		return count;
+	ret = control_attach(control, PROTO_ATTACH_NET, 0, NULL, 0, &sent, err);
+	for (int i = 0; i < count; i++)
+		close(fds[i]);
+	if (ret < 0)
+		return ret;
+	body = host_tap_describe(tap, err);
+	ret = body ? tell_guest(control, body, err) : -EIO;
+	json_decref(body);
+	return ret;
+}
+
 int network_join(struct control *control, pid_t vmm, const json_t *saved, struct error *err)
 {
 	struct network_slots slots = load(saved);
@@ -227,6 +256,11 @@ int network_join(struct control *control, pid_t vmm, const json_t *saved, struct
 		return 0;
 	if (slots.user) {
 		ret = join_user(control, json_string_value(json_object_get(saved, "user")), err);
+		return error_prefix(err, ret, "the container's network");
+	}
+	if (slots.tap) {
+		ret = join_tap(control, json_string_value(json_object_get(saved, "tap")),
+			       slots.queues, err);
 		return error_prefix(err, ret, "the container's network");
 	}
 	ret = open_netns(vmm, &netns_fd, err);

@@ -19,6 +19,7 @@ struct network_slots {
 	unsigned int nics;
 	unsigned int queues; /* of a tap, and at most the pairs of a NIC's queues */
 	bool user;	     /* one NIC, for passt: a stream of frames */
+	bool tap;	     /* one NIC, for a tap of the host's: host_tap.h */
 };
 
 /*

@@ -45,6 +45,7 @@ static const struct setting {
 	{.name = "root", .type = CHOICE, .annotation = true, .choices = {"scratch", "shared"}},
 	{.name = "scratch-size", .type = TEXT, .annotation = true},
 	{.name = "seal", .type = CHOICE, .annotation = true, .choices = {"off", "verity"}},
+	{.name = "tap", .type = TEXT, .annotation = true},
 	{.name = "template", .type = CHOICE, .annotation = true, .choices = {"auto", "off"}},
 	{.name = "vcpus", .type = NUMBER, .annotation = true, .min = 1, .max = SETTINGS_MAX_VCPUS},
 	{.name = "vmm", .type = PATH, .annotation = false},

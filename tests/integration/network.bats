@@ -298,10 +298,8 @@ sees_no_carrier() {
 	has_line there
 	output=$(launch --rm "$BUNDLE/rootfs" -- /bin/ls /sys/class/net)
 	[ "$output" = lo ]
-	run -1 launch --net tap=tap0 "$BUNDLE/rootfs"
-	[[ $output = *'--net tap=tap0: not supported: move the tap into a network namespace and say ns=/PATH'* ]]
 	run -1 launch --net bridge "$BUNDLE/rootfs"
-	[[ $output = *'--net bridge: is not none, user or ns=/PATH'* ]]
+	[[ $output = *'--net bridge: is not none, user, tap=NAME or ns=/PATH'* ]]
 	run -1 launch -p 1:1 "$BUNDLE/rootfs"
 	[[ $output = *'-p 1:1: ports are published with --net user alone'* ]]
 	[ -x "$(command -v passt)" ] || return 0
@@ -315,6 +313,42 @@ sees_no_carrier() {
 	[ "$reply" = hello ]
 	wait $!
 	ip route del default via 10.99.0.254 dev bhbr0
+}
+
+@test "launch --net tap=: a tap of the host's with what is said of it, and what it is not" {
+	local script='ip -o addr show eth0; cat /sys/class/net/eth0/address; ip route; ping -c 1 -w 20 10.99.0.1; ping6 -c 1 -w 20 fd99::1'
+	launch() {
+		build/bulkhead --root "$WORK/state" launch --rm ${3:+--name "$3"} --net "$1" "$BUNDLE/rootfs" -- /bin/sh -c "${2:-true}" </dev/null
+	}
+	run -1 launch tap=bhtap0
+	[[ $output = *'tap=bhtap0: there is no such interface here: ip tuntap add bhtap0 mode tap'* ]]
+	run -1 launch tap=bhbr0
+	[[ $output = *'tap=bhbr0: that interface is no tap'* ]]
+	run -1 launch tap=bhbr0,ip=10.99.0.7
+	[[ $output = *'is not mac=ADDRESS, ip=ADDRESS/PREFIX or gw=ADDRESS'* ]]
+	ip tuntap add bhtap0 mode tap
+	ip link set bhtap0 master bhbr0 mtu 1400 up
+	output=$(launch tap=bhtap0,mac=02:00:00:00:99:07,ip=10.99.0.7/24,ip=fd99::7/64,gw=10.99.0.1 "$script")
+	has_line '.* eth0 .*inet 10.99.0.7/24 .*'
+	has_line 02:00:00:00:99:07
+	has_line 'default via 10.99.0.1 dev eth0 .*'
+	[ "$(grep -c '1 packets received' <<<"$output")" = 2 ]
+	# Without an address of its own to the card it has one; one VM at a time.
+	launch tap=bhtap0,ip=10.99.0.7/24 'ping -c 1 -w 20 10.99.0.1; cat /sys/class/net/eth0/mtu; sleep 1000' held >"$WORK/out" 3>&- &
+	eventually grep -qx 1400 "$WORK/out"
+	grep -q '1 packets received' "$WORK/out"
+	run -1 launch tap=bhtap0
+	[[ $output = *'tap=bhtap0: somebody else has that tap open'* ]]
+	bulkhead kill held KILL
+	ends_with 137 $!
+	# It stays the host's.
+	ip link show bhtap0
+	ip link del bhtap0
+	ip tuntap add bhtap0 mode tap multi_queue
+	ip link set bhtap0 master bhbr0 up
+	output=$(launch tap=bhtap0,ip=10.99.0.7/24,ip=fd99::7/64 "$script")
+	[ "$(grep -c '1 packets received' <<<"$output")" = 2 ]
+	ip link del bhtap0
 }
 
 # A resolver where docker has its own: answers every question by TCP with 10.1.2.3, and 2000 bytes more for "large".

@@ -80,12 +80,21 @@ START_TEST(a_namespace_has_a_path)
 }
 END_TEST
 
+START_TEST(a_tap_is_the_setting)
+{
+	json_t *config = configure("tap=tap0,ip=10.0.0.2/24", NULL);
+
+	ck_assert_ptr_nonnull(config);
+	ck_assert_str_eq(annotation(config, "io.bulkhead.tap"), "tap0,ip=10.0.0.2/24");
+	json_decref(config);
+}
+END_TEST
+
 static const struct {
 	const char *net, *port, *says;
 } wrong[] = {
-	{"tap=tap0", NULL, "--net tap=tap0: not supported"},
-	{"bridge", NULL, "--net bridge: is not none, user or ns=/PATH"},
-	{"ns=one", NULL, "--net ns=one: is not none, user or ns=/PATH"},
+	{"bridge", NULL, "--net bridge: is not none, user, tap=NAME or ns=/PATH"},
+	{"ns=one", NULL, "--net ns=one: is not none, user, tap=NAME or ns=/PATH"},
 	{"none", "1:1", "-p 1:1: ports are published with --net user alone"},
 	{"ns=/run/netns/one", "1:1", "-p 1:1: ports are published with --net user alone"},
 	{"user", "1:1,2:2", "-p 1:1,2:2: is not HOST:GUEST[/udp]"},
@@ -106,6 +115,7 @@ Suite *launch_suite(void)
 	tcase_add_loop_test(tc, none_is_an_empty_namespace, 0, 2);
 	tcase_add_test(tc, user_is_the_setting_with_its_ports);
 	tcase_add_test(tc, a_namespace_has_a_path);
+	tcase_add_test(tc, a_tap_is_the_setting);
 	tcase_add_loop_test(tc, what_is_wrong_is_named, 0, sizeof(wrong) / sizeof(wrong[0]));
 	suite_add_tcase(suite, tc);
 	return suite;
