@@ -292,7 +292,7 @@ static void fill_config(struct blk *blk)
 
 	config->capacity = blk->limits.capacity / BLK_SECTOR_SIZE;
 	config->seg_max = BLK_SEG_MAX;
-	config->blk_size = BLK_SECTOR_SIZE;
+	config->blk_size = blk->limits.block_size;
 	config->num_queues = (uint16_t)blk->dev.queue_count;
 	if (blk->limits.read_only)
 		return;
@@ -349,6 +349,7 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	pthread_cond_init(&blk->idle, NULL);
 	virtio_device_init(&blk->dev, mem, blk_features(options->read_only, queues), queues,
 			   BLK_QUEUE_SIZE);
+	blk->limits.block_size = BLK_SECTOR_SIZE;
 	blk->limits.read_only = options->read_only;
 	blk->limits.serial = blk->serial;
 	blk->thread_begins = options->thread_begins;
@@ -367,6 +368,8 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	if (ret == 0)
 		ret = requests_create(blk, err);
 	blk->file_count = options->more_count + 1;
+	if (ret == 0 && options->direct)
+		ret = blk_direct_create(blk, err);
 	if (ret == 0)
 		ret = blk_io_create(blk, err);
 	if (ret < 0) {
@@ -386,6 +389,7 @@ void blk_destroy(struct blk *blk)
 		return;
 	blk_stop(&blk->dev);
 	blk_io_destroy(blk);
+	blk_direct_destroy(blk);
 	rate_gate_destroy(&blk->gate);
 	loop_destroy(&blk->loop);
 	for (unsigned int i = 0; i < blk->file_count; i++)

@@ -24,6 +24,7 @@ struct blk_options {
 	unsigned int more_count;
 	unsigned int queues; /* up to BLK_QUEUES_MAX, one for each vCPU; 0: one */
 	bool read_only;	     /* offered as VIRTIO_BLK_F_RO; writes fail with IOERR */
+	bool direct;	     /* past the host's page cache (O_DIRECT); a disk of one file only */
 	const char *serial;  /* up to BLK_SERIAL_LEN bytes */
 	const char *name;    /* for messages; must outlive the device */
 	/* Called by the I/O thread before all else, to confine itself; or NULL. */

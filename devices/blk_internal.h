@@ -4,6 +4,7 @@
 
 #include <liburing.h>
 
+#include "common/direct_io.h"
 #include "devices/blk.h"
 #include "devices/blk_request.h"
 #include "devices/rate_gate.h"
@@ -13,6 +14,9 @@
 #define BLK_QUEUE_SIZE 128
 /* Requests in flight. A guest that cheats with its ring waits for one to be free again. */
 #define BLK_REQUESTS_MAX BLK_QUEUE_SIZE
+
+/* Of a step whose buffers lie as the disk cannot have them: copied through memory of ours. */
+#define BLK_BOUNCE_LEN (64u * 1024)
 
 /* A file, and where on the disk it ends (bytes). io_uring knows it by its index. */
 struct blk_file {
@@ -33,6 +37,9 @@ struct blk {
 	pthread_t thread;
 	void (*thread_begins)(void);
 	bool thread_runs;
+
+	struct direct_io direct; /* what the file asks of buffers; block 0: by the page cache */
+	uint8_t *bounce;	 /* BLK_BOUNCE_LEN for each request; NULL: the same */
 
 	struct io_uring ring;
 	bool uring; /* false where the host forbids io_uring: then the thread does it itself */
@@ -58,6 +65,16 @@ void blk_finish(struct blk *blk, struct blk_request *request);
 unsigned int blk_drain(struct blk *blk);
 /* Publishes what was answered, and interrupts for it where that is wanted. */
 void blk_interrupt(struct blk *blk);
+
+/* blk_direct.c: all of it harmless where I/O is by the page cache */
+
+/* Has the disk's file read and written past the page cache, and the driver told its block size. */
+int blk_direct_create(struct blk *blk, struct error *err);
+void blk_direct_destroy(struct blk *blk);
+/* blk_request_buffers, by memory of ours where the guest's is not aligned as it has to be. */
+unsigned int blk_direct_buffers(struct blk *blk, struct blk_request *request, uint64_t max);
+/* Before blk_request_step_done: what was read into that memory goes to the guest. */
+void blk_direct_done(struct blk_request *request, int outcome);
 
 /* blk_io.c */
 

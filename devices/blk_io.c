@@ -51,7 +51,7 @@ static void request_queue(struct blk *blk, struct blk_request *request)
 
 	switch (request->op) {
 	case BLK_READ:
-		count = blk_request_buffers(request, place.room);
+		count = blk_direct_buffers(blk, request, place.room);
 		io_uring_prep_readv(sqe, (int)place.file, request->iov, count, place.offset);
 		break;
 	case BLK_SYNC:
@@ -63,7 +63,7 @@ static void request_queue(struct blk *blk, struct blk_request *request)
 					(off_t)place.offset, (off_t)request->len);
 		break;
 	default:
-		count = blk_request_buffers(request, place.room);
+		count = blk_direct_buffers(blk, request, place.room);
 		io_uring_prep_writev(sqe, (int)place.file, request->iov, count, place.offset);
 	}
 	sqe->flags |= IOSQE_FIXED_FILE;
@@ -81,7 +81,7 @@ static int request_do(struct blk *blk, struct blk_request *request)
 
 	switch (request->op) {
 	case BLK_READ:
-		count = (int)blk_request_buffers(request, place.room);
+		count = (int)blk_direct_buffers(blk, request, place.room);
 		ret = preadv2(fd, request->iov, count, offset, 0);
 		break;
 	case BLK_SYNC:
@@ -92,7 +92,7 @@ static int request_do(struct blk *blk, struct blk_request *request)
 		ret = fallocate(fd, range_mode(request), offset, (off_t)request->len);
 		break;
 	default:
-		count = (int)blk_request_buffers(request, place.room);
+		count = (int)blk_direct_buffers(blk, request, place.room);
 		ret = pwritev2(fd, request->iov, count, offset, 0);
 	}
 	return ret < 0 ? -errno : (int)ret;
@@ -104,6 +104,7 @@ static int request_do(struct blk *blk, struct blk_request *request)
  */
 static bool request_stepped(struct blk *blk, struct blk_request *request, int outcome)
 {
+	blk_direct_done(request, outcome);
 	if (blk_request_step_done(request, outcome))
 		return true;
 	if (blk->dev.active)

@@ -16,7 +16,7 @@
 #define STEP_MAX (4u << 20)
 
 /* Written where the file can neither punch holes nor zero ranges. Never written to. */
-static const uint8_t zeroes[ZEROES_LEN];
+static const uint8_t zeroes[ZEROES_LEN] __attribute__((aligned(4096)));
 
 static void finish(struct blk_request *request, uint8_t result)
 {
@@ -41,7 +41,8 @@ static bool in_capacity(struct blk_request *request, const struct blk_limits *li
 static void parse_transfer(struct blk_request *request, const struct blk_limits *limits,
 			   uint64_t sector, enum blk_op op, uint64_t len)
 {
-	if (len % BLK_SECTOR_SIZE || !in_capacity(request, limits, sector, len)) {
+	if (len % limits->block_size || !in_capacity(request, limits, sector, len) ||
+	    request->offset % limits->block_size) {
 		finish(request, VIRTIO_BLK_S_IOERR);
 		return;
 	}
@@ -138,7 +139,7 @@ int blk_request_parse(struct blk_request *request, const struct blk_limits *limi
 	request->offset = request->len = 0;
 	request->written = 0;
 	request->done = 0;
-	request->hint = false;
+	request->hint = request->bounced = false;
 	if (!chain->writable)
 		return -EPROTO;
 	last = &chain->iov[chain->readable + chain->writable - 1];

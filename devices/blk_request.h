@@ -21,13 +21,15 @@ struct blk_request {
 	uint64_t len;	  /* bytes still to do */
 	uint32_t written; /* bytes of the writable part that were filled */
 	bool hint;	  /* may be left undone */
+	bool bounced;	  /* this step's buffer is not the guest's */
 	size_t done;	  /* bytes of the buffers that are done with */
 	struct iovec iov[VIRTQUEUE_SEGMENTS_MAX];
 	struct blk_request *next; /* in the list of free ones */
 };
 
 struct blk_limits {
-	uint64_t capacity; /* bytes */
+	uint64_t capacity;   /* bytes */
+	uint32_t block_size; /* what a transfer's place and length are whole multiples of */
 	bool read_only;
 	const char *serial; /* BLK_SERIAL_LEN bytes */
 };

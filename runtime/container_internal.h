@@ -29,6 +29,7 @@ void container_choose_template(struct container *container, struct making *makin
 void container_tend_template(struct container *container, const struct making *making);
 
 /* container_launch.c: starts the VMM, with what layers and disks turn out to be. */
+bool container_wants_direct_io(const struct settings *settings);
 int container_launch(struct container *container, struct making *making, struct error *err);
 
 /* container_request.c: has the agent make the container. */

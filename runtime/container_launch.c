@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -28,6 +29,14 @@ static int listen_in(int dir_fd, const char *name, struct error *err)
 	return take_fd(&fd);
 }
 
+/* Layers stay as they are: the host's page cache is what their containers share. */
+bool container_wants_direct_io(const struct settings *settings)
+{
+	const char *how = settings_text(settings, "disk-io");
+
+	return how && !strcmp(how, "direct");
+}
+
 static int launch(struct container *container, const struct making *making, struct error *err)
 {
 	const struct globals *globals = making->globals;
@@ -46,6 +55,7 @@ static int launch(struct container *container, const struct making *making, stru
 		.size = &container->size,
 		.images = &making->images,
 		.disks = &container->disks,
+		.direct_io = container_wants_direct_io(&globals->settings),
 		.nics = container->slots.nics,
 		.user_net = container->slots.user,
 		.shares = &container->shares,

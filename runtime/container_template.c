@@ -1,5 +1,7 @@
 #include "runtime/container_internal.h"
 
+#include "common/direct_io.h"
+
 #include <string.h>
 
 #define STATUS_LIMIT 2000 /* ms */
@@ -9,6 +11,16 @@ static bool template_wanted(const struct settings *settings)
 	const char *text = settings_text(settings, "template");
 
 	return !text || strcmp(text, "off") != 0;
+}
+
+/* The driver in a template has learnt its drives' block size already, that of any plain file. */
+static bool has_large_blocks(const struct making *making)
+{
+	struct direct_io direct;
+
+	return container_wants_direct_io(&making->globals->settings) &&
+	       making->images.scratch_fd >= 0 &&
+	       (direct_io_find(making->images.scratch_fd, &direct) < 0 || direct.block > 512);
 }
 
 /*
@@ -35,7 +47,7 @@ void container_choose_template(struct container *container, struct making *makin
 	};
 	/* A template has drives for the VM's own disks only. */
 	making->use_template = template_wanted(&making->globals->settings) &&
-			       container->disks.count == 0 &&
+			       container->disks.count == 0 && !has_large_blocks(making) &&
 			       template_find(&making->template, &making->shape, NULL) == 0;
 }
 

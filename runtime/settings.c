@@ -25,6 +25,7 @@ static const struct setting {
 	{.name = "cache-size", .type = TEXT, .annotation = false},
 	{.name = "data-root", .type = PATH, .annotation = false},
 	{.name = "debug", .type = BOOL, .annotation = false},
+	{.name = "disk-io", .type = CHOICE, .annotation = true, .choices = {"cached", "direct"}},
 	{.name = "disk-rate", .type = TEXT, .annotation = true},
 	{.name = "image", .type = TEXT, .annotation = true},
 	{.name = "initramfs", .type = PATH, .annotation = true},

@@ -135,22 +135,27 @@ static void push_layers(struct command_line *line, const struct images *images)
 	push(line, fclose(out) == 0 ? text : NULL);
 }
 
-static void push_scratch(struct command_line *line, int fd)
+static const char *how(bool direct)
+{
+	return direct ? ",direct" : "";
+}
+
+static void push_scratch(struct command_line *line, int fd, bool direct)
 {
 	if (fd < 0)
 		return;
 	push(line, strdup("--disk"));
-	push(line, format("fd=%d,serial=scratch", fd));
+	push(line, format("fd=%d%s,serial=scratch", fd, how(direct)));
 	inherit(line, fd);
 }
 
 /* Behind the VM's own. */
-static void push_disks(struct command_line *line, const struct disks *disks)
+static void push_disks(struct command_line *line, const struct disks *disks, bool direct)
 {
 	for (size_t i = 0; i < disks->count; i++) {
 		push(line, strdup("--disk"));
-		push(line, format("fd=%d%s,serial=device%zu", disks->disks[i].fd,
-				  disks->disks[i].readonly ? ",ro" : "", i));
+		push(line, format("fd=%d%s%s,serial=device%zu", disks->disks[i].fd,
+				  disks->disks[i].readonly ? ",ro" : "", how(direct), i));
 		inherit(line, disks->disks[i].fd);
 	}
 }
@@ -194,8 +199,8 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_number(line, "--memory", options->size->memory_mib);
 	push_number(line, "--cpus", options->size->vcpus);
 	push_layers(line, options->images);
-	push_scratch(line, options->images->scratch_fd);
-	push_disks(line, options->disks);
+	push_scratch(line, options->images->scratch_fd, options->direct_io);
+	push_disks(line, options->disks, options->direct_io);
 	for (unsigned int i = 0; i < options->nics; i++)
 		push_option(line, "--nic", options->user_net ? "stream" : "tap");
 	push_shares(line, options->shares, options->activity_fd);

@@ -40,6 +40,7 @@ struct vmm_options {
 	const struct vm_size *size;
 	const struct images *images;
 	const struct disks *disks;
+	bool direct_io; /* of the disks that are this container's alone */
 	struct placement *placement;
 	unsigned int nics;
 	bool user_net; /* they are for passt */

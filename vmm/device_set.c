@@ -101,6 +101,7 @@ static int plug_disk(struct device_set *set, unsigned int i, struct error *err)
 		.more_fds = more.fds,
 		.more_count = disk->more_count,
 		.read_only = disk->read_only,
+		.direct = disk->direct,
 		.serial = disk->serial,
 		.name = set->disk_names[i],
 		.queues = set->config.options->cpus < BLK_QUEUES_MAX ? set->config.options->cpus

@@ -42,8 +42,10 @@ static const struct argp_option option_list[] = {
 	{"initramfs", KEY_INITRAMFS, "PATH", 0, "cpio archive with the agent as /init", 0},
 	{"memory", KEY_MEMORY, "MIB", 0, "Guest memory", 0},
 	{"cpus", KEY_CPUS, "N", 0, "Virtual CPUs", 0},
-	{"disk", KEY_DISK, "fd=N[:N...]|empty[,ro][,serial=TEXT]", 0,
-	 "A disk, of one file or several that follow each other; vda, vdb, ... in this order", 0},
+	{"disk", KEY_DISK, "fd=N[:N...]|empty[,ro][,direct][,serial=TEXT]", 0,
+	 "A disk, of one file or several that follow each other; vda, vdb, ... in this order; direct: "
+	 "past the page cache",
+	 0},
 	{"nic", KEY_NIC, "tap|stream", 0, "A NIC without a link; what it is to be attached to", 0},
 	{"fs", KEY_FS, "fd=N[,log=N][,activity=N][,inflight]|empty", 0,
 	 "vhost-user socket of what serves the shares, what it says, an eventfd to be told that it has "
@@ -148,6 +150,8 @@ static void parse_disk(struct argp_state *state, struct vmm_options *options, ch
 			empty = true;
 		else if (strcmp(item, "ro") == 0)
 			disk->read_only = true;
+		else if (strcmp(item, "direct") == 0)
+			disk->direct = true;
 		else if (strncmp(item, "serial=", 7) == 0 && strlen(item + 7) <= BLK_SERIAL_LEN)
 			strcpy(disk->serial, item + 7);
 		else

@@ -15,6 +15,7 @@ struct vmm_disk {
 	int *more_fds; /* the files that follow it: blk_options */
 	unsigned int more_count;
 	bool read_only;
+	bool direct;			 /* past the page cache */
 	char serial[BLK_SERIAL_LEN + 1]; /* empty: none */
 };
 

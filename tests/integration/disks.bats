@@ -208,3 +208,25 @@ device() {
 		.linux.resources.devices += [{allow: true, type: "b", major: 259, minor: 999, access: "rwm"}]'
 	refuses 'linux.devices[0]: /dev/x: open block device 259:999: No such device or address' create -b "$BUNDLE" "$ID"
 }
+
+@test "io.bulkhead.disk-io=direct: past the host's page cache, for the disks that are the container's own" {
+	local loop opened
+	head -c 1048576 /dev/zero >"$WORK/data"
+	device /dev/data "$WORK/data" rwm
+	loop=$(tail -n 1 "$WORK/loops")
+	config '.root.readonly = true | .annotations["io.bulkhead.disk-io"] = "direct"'
+	command_is /bin/sh -c 'tr "\0" X </dev/zero | dd of=/dev/data bs=4096 count=16 conv=fsync,notrunc 2>/dev/null
+		echo 3 >/dev/data && sync && head -c 2 /dev/data && exec sleep 1000'
+	bulkhead run -d -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>"$WORK/err"
+	eventually grep -q 3 "$WORK/out"
+	# O_DIRECT is 040000. The layers are shared by the page cache.
+	opened=$(cd "/proc/$(bulkhead state "$ID" | jq .pid)" && for fd in fd/*; do
+		(((8#$(sed -n 's/^flags:\t*//p' "fdinfo/${fd#fd/}") & 8#40000) == 0)) || readlink "$fd"
+	done)
+	bulkhead delete --force "$ID"
+	xargs -n 1 losetup -d <"$WORK/loops" && rm "$WORK/loops"
+	[ "$(sort -u <<<"$opened")" = "$loop" ]
+	[ "$(head -c 65536 "$WORK/data" | tr -d X | od -An -c | tr -d ' ')" = '3\n' ]
+	config '.annotations["io.bulkhead.disk-io"] = "fast"'
+	refuses 'is not cached or direct' create -b "$BUNDLE" "$ID"
+}

@@ -1,8 +1,10 @@
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -10,6 +12,7 @@
 #include <unistd.h>
 
 #include "devices/blk.h"
+#include "devices/blk_request.h"
 #include "tests/unit/driver.h"
 #include "tests/unit/suites.h"
 
@@ -57,6 +60,15 @@ static void setup_queues(void)
 	setup_disk(false, 4);
 }
 
+/* Its path, for another open file of it. */
+static const char *itself(int fd)
+{
+	static char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return path;
+}
+
 /* As on a host that forbids io_uring. */
 static void setup_plain(void)
 {
@@ -71,6 +83,41 @@ static void setup_plain(void)
 	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
 	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 	setup();
+}
+
+/* A file that has direct I/O, where the host has one: not every file system does. */
+static int open_direct_file(void)
+{
+	static const char *const folders[] = {"/tmp", "/var/tmp", "."};
+
+	for (unsigned int i = 0; i < 3; i++) {
+		int fd = open(folders[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		int direct = fd < 0 ? -1 : open(itself(fd), O_RDWR | O_DIRECT | O_CLOEXEC);
+
+		if (direct >= 0) {
+			close(direct);
+			return fd;
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	return -1;
+}
+
+/* Of all the requests of the other cases; their buffers lie anywhere. disk stays cached. */
+static void setup_direct(void)
+{
+	struct blk_options options = {
+		.direct = true, .serial = "serial-0123456789abcdef", .name = "blk"};
+
+	driver_init(&driver);
+	disk = open_direct_file();
+	ck_assert_int_ge(disk, 0);
+	ck_assert_int_eq(ftruncate(disk, SECTORS * SECTOR + 100), 0);
+	options.fd = open(itself(disk), O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(blk_create(&blk, &options, &driver.mem, NULL), 0);
+	driver_attach(&driver, blk_device(blk), blk_loop(blk), false);
+	driver_start(&driver, DRIVER_FEATURES | (blk_device(blk)->features & 0xffff));
 }
 
 static void setup_read_only(void)
@@ -531,6 +578,102 @@ START_TEST(what_is_no_disk_is_refused)
 }
 END_TEST
 
+/* How much of the file is in the page cache. */
+static size_t cached_pages(void)
+{
+	static unsigned char pages[SECTORS * SECTOR / PIECE];
+	size_t count = 0;
+	void *map = mmap(NULL, sizeof(pages) * PIECE, PROT_READ, MAP_SHARED, disk, 0);
+
+	ck_assert_ptr_ne(map, MAP_FAILED);
+	ck_assert_int_eq(mincore(map, sizeof(pages) * PIECE, pages), 0);
+	for (size_t i = 0; i < sizeof(pages); i++)
+		count += pages[i] & 1;
+	munmap(map, sizeof(pages) * PIECE);
+	return count;
+}
+
+START_TEST(direct_io_leaves_the_page_cache_alone)
+{
+	uint64_t data = driver_alloc(&driver, 4 * PIECE);
+	uint8_t expected[PIECE];
+
+	/* Aligned to a page, to no more than a sector, and to nothing. */
+	for (uint64_t odd = 0; odd < 3; odd++) {
+		uint64_t at = (data + PIECE - 1) / PIECE * PIECE +
+			      (odd ? odd == 1 ? SECTOR : 7 : 0);
+
+		ck_assert_int_eq(fsync(disk), 0);
+		ck_assert_int_eq(posix_fadvise(disk, 0, 0, POSIX_FADV_DONTNEED), 0);
+		fill(driver_at(&driver, at), PIECE, (uint8_t)(9 + odd));
+		ck_assert_uint_eq(run(VIRTIO_BLK_T_OUT, 8 * odd, at, PIECE, false),
+				  VIRTIO_BLK_S_OK);
+		memset(driver_at(&driver, at), 0, PIECE);
+		ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, 8 * odd, at, PIECE, true), VIRTIO_BLK_S_OK);
+		ck_assert_uint_eq(used_len, PIECE + 1);
+		ck_assert_uint_eq(cached_pages(), 0);
+		fill(expected, PIECE, (uint8_t)(9 + odd));
+		ck_assert_mem_eq(driver_at(&driver, at), expected, PIECE);
+		disk_is(8 * odd, expected);
+	}
+}
+END_TEST
+
+START_TEST(what_is_no_whole_block_is_refused)
+{
+	uint8_t status = 0xee, data[3 * SECTOR];
+	const struct blk_limits limits = {.capacity = 1 << 20, .block_size = PIECE};
+	static const struct {
+		uint64_t sector;
+		uint32_t len;
+		uint8_t result;
+	} rows[] = {
+		{8, PIECE, VIRTIO_BLK_S_OK},
+		{1, PIECE, VIRTIO_BLK_S_IOERR},
+		{8, SECTOR, VIRTIO_BLK_S_IOERR},
+		{8, PIECE + SECTOR, VIRTIO_BLK_S_IOERR},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		static struct blk_request request;
+		struct virtio_blk_outhdr hdr = {.type = VIRTIO_BLK_T_IN, .sector = rows[i].sector};
+
+		request.chain.readable = 1;
+		request.chain.writable = 2;
+		request.chain.readable_len = sizeof(hdr);
+		request.chain.writable_len = rows[i].len + 1;
+		request.chain.iov[0] = (struct iovec){&hdr, sizeof(hdr)};
+		request.chain.iov[1] = (struct iovec){data, rows[i].len};
+		request.chain.iov[2] = (struct iovec){&status, 1};
+		ck_assert_int_eq(blk_request_parse(&request, &limits), 0);
+		ck_assert_uint_eq(request.result, rows[i].result);
+		ck_assert_uint_eq(request.op, rows[i].result ? BLK_NONE : BLK_READ);
+	}
+}
+END_TEST
+
+START_TEST(direct_io_is_for_one_file_that_has_it)
+{
+	struct blk_options options = {
+		.name = "blk", .direct = true, .fd = open("/proc/stat", O_RDONLY)};
+	struct error err = {0};
+	struct blk *none;
+
+	ck_assert_int_lt(blk_create(&none, &options, &driver.mem, &err), 0);
+	ck_assert_ptr_nonnull(strstr(err.message,
+				     "blk: its file cannot be read and written past the page cache "
+				     "(disk-io=cached does without)"));
+	ck_assert_int_eq(close(options.fd), 0);
+	options.fd = disk;
+	options.more_fds = &disk;
+	options.more_count = 1;
+	options.read_only = true;
+	error_clear(&err);
+	ck_assert_int_eq(blk_create(&none, &options, &driver.mem, &err), -EINVAL);
+	ck_assert_str_eq(err.message, "blk: only a disk of one file can have direct I/O");
+}
+END_TEST
+
 static TCase *all_cases(const char *name, void (*fixture)(void))
 {
 	TCase *tcase = tcase_create(name);
@@ -562,7 +705,16 @@ Suite *blk_suite(void)
 
 	suite_add_tcase(suite, all_cases("io_uring", setup));
 	suite_add_tcase(suite, all_cases("plain", setup_plain));
+	if ((disk = open_direct_file()) >= 0) {
+		TCase *direct = all_cases("direct", setup_direct);
+
+		close(disk);
+		tcase_add_test(direct, direct_io_leaves_the_page_cache_alone);
+		suite_add_tcase(suite, direct);
+	}
 	tcase_add_checked_fixture(tcase, setup_read_only, teardown);
+	tcase_add_test(tcase, what_is_no_whole_block_is_refused);
+	tcase_add_test(tcase, direct_io_is_for_one_file_that_has_it);
 	tcase_add_test(tcase, a_read_only_disk_stays_as_it_is);
 	tcase_add_test(tcase, only_a_read_only_disk_is_several_files);
 	suite_add_tcase(suite, tcase);
