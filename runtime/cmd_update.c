@@ -7,6 +7,7 @@
 #include "runtime/control_client.h"
 #include "runtime/file.h"
 #include "runtime/options.h"
+#include "runtime/pin.h"
 #include "runtime/spec_check.h"
 #include "runtime/state.h"
 
@@ -252,6 +253,15 @@ static int update_host(const struct state *state, const json_t *resources, struc
 	return ret == 0 ? cgroup_set_unified(&cgroup, resources, err) : ret;
 }
 
+/* CPUs that are not the pinned ones are what was asked for last. */
+static void pin_again(const struct state *state)
+{
+	struct error err = {0};
+
+	if (pin_apply(state->pid, json_string_value(json_object_get(state->doc, "pin")), &err) < 0)
+		log_warn("%s", err.message);
+}
+
 static int update(const struct state *state, const json_t *resources, struct error *err)
 {
 	struct control control = CONTROL_INIT;
@@ -262,7 +272,11 @@ static int update(const struct state *state, const json_t *resources, struct err
 	if (ret == 0)
 		ret = update_guest(&control, resources, err);
 	control_close(&control);
-	return ret == 0 ? update_host(state, resources, err) : ret;
+	if (ret == 0)
+		ret = update_host(state, resources, err);
+	if (ret == 0)
+		pin_again(state);
+	return ret;
 }
 
 int cmd_update(struct globals *globals, int argc, char **argv, struct error *err)

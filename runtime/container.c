@@ -2,6 +2,7 @@
 #include "runtime/delegate.h"
 #include "runtime/file.h"
 #include "runtime/hooks.h"
+#include "runtime/pin.h"
 #include "runtime/pod.h"
 #include "runtime/scratch.h"
 #include "runtime/seccomp_filter.h"
@@ -70,6 +71,9 @@ static int prepare_place(struct container *container, const struct globals *glob
 			    network_save(&container->slots, &globals->settings));
 	json_object_set_new(container->state.doc, "cgroup",
 			    cgroup_save(&container->placement.cgroup));
+	if (settings_text(&globals->settings, "pin"))
+		json_object_set_new(container->state.doc, "pin",
+				    json_string(settings_text(&globals->settings, "pin")));
 	json_object_set(container->state.doc, "hooks", json_object_get(config, "hooks"));
 	ret = state_save(&container->state, err);
 	return ret < 0 ? ret : cgroup_make(&container->placement.cgroup, err);
@@ -83,7 +87,8 @@ static int limit_memory(const struct container *container, struct error *err)
 }
 
 /* CPU time and I/O are limited once the guest is up: start-up is not the workload's. */
-static int limit_rest(const struct container *container, struct error *err)
+static int limit_rest(const struct container *container, const struct settings *settings,
+		      struct error *err)
 {
 	const json_t *resources = json_at(container->bundle.config, "linux", "resources", NULL);
 	const struct cgroup *cgroup = &container->placement.cgroup;
@@ -91,7 +96,9 @@ static int limit_rest(const struct container *container, struct error *err)
 
 	if (ret == 0)
 		ret = cgroup_set_io(cgroup, resources, err);
-	return ret < 0 ? ret : cgroup_set_unified(cgroup, resources, err);
+	if (ret == 0)
+		ret = cgroup_set_unified(cgroup, resources, err);
+	return ret < 0 ? ret : pin_apply(container->state.pid, settings_text(settings, "pin"), err);
 }
 
 /* While the guest boots. The VMM's network namespace is all that a container has on the host. */
@@ -171,7 +178,7 @@ static int boot(struct container *container, struct making *making, struct error
 	if (ret == 0)
 		ret = container_request_create(container, making, err);
 	if (ret == 0)
-		ret = limit_rest(container, err);
+		ret = limit_rest(container, &making->globals->settings, err);
 	if (ret == 0)
 		ret = rates_send(&container->rates, &container->control, container->slots.nics,
 				 disk_count(&making->images) + (unsigned int)container->disks.count,
@@ -240,6 +247,9 @@ static int prepare(struct container *container, const struct globals *globals,
 
 	if (ret == 0)
 		ret = vm_size_find(&container->size, &container->bundle, &globals->settings, err);
+	if (ret == 0)
+		ret = pin_check(settings_text(&globals->settings, "pin"), container->size.vcpus,
+				err);
 	if (ret == 0)
 		ret = rates_read(&container->rates, &globals->settings, err);
 	if (ret == 0)

@@ -40,6 +40,7 @@ static const struct setting {
 	{.name = "net", .type = CHOICE, .annotation = true, .choices = {"namespace", "user"}},
 	{.name = "net-rate", .type = TEXT, .annotation = true},
 	{.name = "nics", .type = NUMBER, .annotation = true, .min = 1, .max = SETTINGS_MAX_NICS},
+	{.name = "pin", .type = TEXT, .annotation = true},
 	{.name = "pod-sandbox", .type = CHOICE, .annotation = false, .choices = {"process", "vm"}},
 	{.name = "process-runtime", .type = TEXT, .annotation = false},
 	{.name = "publish", .type = TEXT, .annotation = true},

@@ -63,29 +63,49 @@ uint64_t vm_size_host_memory(const struct vm_size *size)
 	return ((mib + size->memory_mib / VMM_OWN_DIVISOR) << 20) + size->disk_bytes;
 }
 
+/* Takes "N" or "N-M", and the comma that follows. */
+static int take_range(const char **list, long *first, long *last)
+{
+	char *end;
+
+	*first = *last = strtol(*list, &end, 10);
+	if (end == *list || *first < 0)
+		return -EINVAL;
+	if (*end == '-') {
+		*list = end + 1;
+		*last = strtol(*list, &end, 10);
+		if (end == *list)
+			return -EINVAL;
+	}
+	if (*last < *first || *last > CPU_NUMBER_MAX || (*end && *end != ','))
+		return -EINVAL;
+	*list = end + (*end == ',');
+	return 0;
+}
+
 int cpu_list_count(const char *list)
 {
+	long first, last;
 	int count = 0;
 
 	while (*list) {
-		char *end;
-		long first, last;
-
-		first = last = strtol(list, &end, 10);
-		if (end == list || first < 0)
-			return -EINVAL;
-		if (*end == '-') {
-			list = end + 1;
-			last = strtol(list, &end, 10);
-			if (end == list)
-				return -EINVAL;
-		}
-		if (last < first || last > CPU_NUMBER_MAX || (*end && *end != ','))
+		if (take_range(&list, &first, &last) < 0)
 			return -EINVAL;
 		count += (int)(last - first + 1);
-		list = end + (*end == ',');
 	}
 	return count;
+}
+
+int cpu_list_at(const char *list, int index)
+{
+	long first, last;
+
+	while (*list && take_range(&list, &first, &last) == 0) {
+		if (index <= last - first)
+			return (int)first + index;
+		index -= (int)(last - first + 1);
+	}
+	return -EINVAL;
 }
 
 /* The smaller of what the quota gives, rounded up, and of the CPUs it may run on. */

@@ -27,4 +27,7 @@ uint64_t vm_size_host_memory(const struct vm_size *size);
 /* How many CPUs a list as of cpuset.cpus names ("0-2,7" has 4), or -EINVAL. */
 int cpu_list_count(const char *list);
 
+/* The CPU at that place of the list, the first is 0; or -EINVAL. */
+int cpu_list_at(const char *list, int index);
+
 #endif

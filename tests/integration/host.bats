@@ -181,3 +181,19 @@ hooks_filter='def hook($kind): {path: $hook, args: ["hook", $kind],
 	grep -q '^poststart running' "$WORK/hooks"
 	[ "$(host_footprint)" = "$before" ]
 }
+
+@test "io.bulkhead.pin: a vCPU has its CPU, also after update; one that the host has not is an error" {
+	local pid task
+	config '.annotations["io.bulkhead.pin"] = "0" | .linux.resources.cpu.cpus = "0"'
+	create
+	pid=$(cat "$WORK/pid")
+	task=$(grep -lx vcpu0 "/proc/$pid/task/"*/comm)
+	grep -qx 'Cpus_allowed_list:.0' "${task%comm}status"
+	bulkhead update --cpuset-cpus "0-$(($(nproc) - 1))" "$ID"
+	grep -qx 'Cpus_allowed_list:.0' "${task%comm}status"
+	bulkhead delete --force "$ID"
+	config '.annotations["io.bulkhead.pin"] = "4000"'
+	refuses 'io.bulkhead.pin: vCPU 0 cannot have CPU 4000: it is not online' create -b "$BUNDLE" "$ID"
+	config '.annotations["io.bulkhead.vcpus"] = "2"'
+	refuses 'names 1 CPUs, the VM has 2' create -b "$BUNDLE" "$ID"
+}

@@ -1,11 +1,14 @@
 /* Bulkhead's settings, from a file and from annotations, and the size of a VM that comes of them.
  */
 #include <check.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/pin.h"
 #include "runtime/settings.h"
 #include "runtime/vm_size.h"
 #include "tests/unit/suites.h"
@@ -157,6 +160,79 @@ START_TEST(lists_of_cpus)
 	ck_assert_int_eq(cpu_list_count("-1"), -EINVAL);
 	ck_assert_int_eq(cpu_list_count("1 2"), -EINVAL);
 	ck_assert_int_eq(cpu_list_count("0-99999999"), -EINVAL);
+	ck_assert_int_eq(cpu_list_at("7,0-2,5", 0), 7);
+	ck_assert_int_eq(cpu_list_at("7,0-2,5", 3), 2);
+	ck_assert_int_eq(cpu_list_at("7,0-2,5", 4), 5);
+	ck_assert_int_eq(cpu_list_at("7,0-2,5", 5), -EINVAL);
+	ck_assert_int_eq(cpu_list_at("", 0), -EINVAL);
+}
+END_TEST
+
+START_TEST(a_cpu_for_each_vcpu)
+{
+	error_clear(&err);
+	ck_assert_int_eq(pin_check(NULL, 4, &err), 0);
+	ck_assert_int_eq(pin_check("3,1", 2, &err), 0);
+	ck_assert_int_eq(pin_check("3,1", 3, &err), -EINVAL);
+	ck_assert_str_eq(err.message, "io.bulkhead.pin: \"3,1\" names 2 CPUs, the VM has 3");
+	error_clear(&err);
+	ck_assert_int_eq(pin_check("1;2", 1, &err), -EINVAL);
+	ck_assert_str_eq(err.message, "io.bulkhead.pin: \"1;2\" is not a list of CPUs");
+}
+END_TEST
+
+static pthread_barrier_t stage;
+
+/* Is called as a vCPU's thread until it has been looked at. */
+static void *play_vcpu(void *name)
+{
+	pthread_setname_np(pthread_self(), name);
+	pthread_barrier_wait(&stage);
+	pthread_barrier_wait(&stage);
+	return NULL;
+}
+
+static int only_cpu_of(pthread_t thread)
+{
+	cpu_set_t set;
+
+	ck_assert_int_eq(pthread_getaffinity_np(thread, sizeof(set), &set), 0);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &set) && CPU_COUNT(&set) == 1)
+			return cpu;
+	return -1;
+}
+
+START_TEST(vcpus_stay_on_their_cpus)
+{
+	pthread_t threads[3];
+	cpu_set_t before, after;
+	int first = -1, last = -1;
+	char list[32];
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(before), &before), 0);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &before)) {
+			first = first < 0 ? cpu : first;
+			last = cpu;
+		}
+	pthread_barrier_init(&stage, NULL, 4);
+	pthread_create(&threads[0], NULL, play_vcpu, "vcpu0");
+	pthread_create(&threads[1], NULL, play_vcpu, "vcpu1");
+	pthread_create(&threads[2], NULL, play_vcpu, "disk0");
+	pthread_barrier_wait(&stage);
+	snprintf(list, sizeof(list), "%d,%d", last, first);
+	error_clear(&err);
+	ck_assert_msg(pin_apply(getpid(), list, &err) == 0, "%s", err.message);
+	ck_assert_int_eq(only_cpu_of(threads[0]), last);
+	ck_assert_int_eq(only_cpu_of(threads[1]), first);
+	pthread_getaffinity_np(threads[2], sizeof(after), &after);
+	ck_assert(CPU_EQUAL(&before, &after));
+	ck_assert_int_eq(pin_apply(getpid(), "8000,8001", &err), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err.message, "cannot have CPU 800"));
+	pthread_barrier_wait(&stage);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
 }
 END_TEST
 
@@ -229,6 +305,8 @@ Suite *settings_suite(void)
 			    sizeof(wrong_annotations) / sizeof(wrong_annotations[0]));
 	tcase_add_test(tc, the_usual_file_need_not_exist);
 	tcase_add_test(tc, lists_of_cpus);
+	tcase_add_test(tc, a_cpu_for_each_vcpu);
+	tcase_add_test(tc, vcpus_stay_on_their_cpus);
 	tcase_add_test(tc, memory_of_a_vm);
 	tcase_add_test(tc, cpus_of_a_vm);
 	suite_add_tcase(suite, tc);
