@@ -1,4 +1,5 @@
 #include "runtime/pin.h"
+#include "runtime/file.h"
 #include "runtime/vm_size.h"
 
 #include "common/cleanup.h"
