@@ -32,12 +32,13 @@ struct net_pair {
 
 	/*
 	 * Receive buffers taken from the ring and not filled yet, oldest first, all their segments
-	 * in a row: a packet is read straight into them.
+	 * in a row: a packet is read straight into them. They begin at first_buffer and
+	 * first_segment, and move to the front only when there is no place behind them.
 	 */
 	struct net_buffer buffers[NET_QUEUE_SIZE];
-	unsigned int buffer_count;
+	unsigned int first_buffer, buffer_count;
 	struct iovec segments[NET_RX_SEGMENTS];
-	unsigned int segment_count;
+	unsigned int first_segment, segment_count;
 	size_t room; /* bytes */
 
 	/* A packet for which there are not yet enough buffers. */

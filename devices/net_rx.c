@@ -7,10 +7,32 @@
 
 void net_rx_reset(struct net_pair *pair)
 {
-	pair->buffer_count = pair->segment_count = 0;
+	pair->first_buffer = pair->buffer_count = 0;
+	pair->first_segment = pair->segment_count = 0;
 	pair->room = 0;
 	pair->spill_len = 0;
 	pair->rx_starved = pair->rx_limited = false;
+}
+
+static const struct net_buffer *buffers_of(const struct net_pair *pair)
+{
+	return pair->buffers + pair->first_buffer;
+}
+
+static struct iovec *segments_of(struct net_pair *pair)
+{
+	return pair->segments + pair->first_segment;
+}
+
+/* Has a place for one buffer more, of any number of segments, behind those that are there. */
+static void make_place(struct net_pair *pair)
+{
+	if (pair->first_buffer + pair->buffer_count < NET_QUEUE_SIZE &&
+	    pair->first_segment + pair->segment_count <= NET_RX_SEGMENTS - VIRTQUEUE_SEGMENTS_MAX)
+		return;
+	memmove(pair->buffers, buffers_of(pair), pair->buffer_count * sizeof(*pair->buffers));
+	memmove(pair->segments, segments_of(pair), pair->segment_count * sizeof(*pair->segments));
+	pair->first_buffer = pair->first_segment = 0;
 }
 
 /* Takes buffers ahead until the largest packet fits. */
@@ -27,12 +49,13 @@ static void take_buffers(struct net_pair *pair)
 			virtio_device_broken(dev, "receive buffer without room for a header");
 			return;
 		}
-		pair->buffers[pair->buffer_count++] = (struct net_buffer){
+		make_place(pair);
+		pair->buffers[pair->first_buffer + pair->buffer_count++] = (struct net_buffer){
 			.head = chain->head,
 			.segments = (uint16_t)chain->writable,
 			.len = (uint32_t)chain->writable_len,
 		};
-		memcpy(&pair->segments[pair->segment_count], virtqueue_chain_writable(chain),
+		memcpy(segments_of(pair) + pair->segment_count, virtqueue_chain_writable(chain),
 		       chain->writable * sizeof(struct iovec));
 		pair->segment_count += chain->writable;
 		pair->room += chain->writable_len;
@@ -46,8 +69,8 @@ static size_t packet_room(const struct net_pair *pair, unsigned int *segments)
 		*segments = pair->segment_count;
 		return pair->room;
 	}
-	*segments = pair->buffer_count ? pair->buffers[0].segments : 0;
-	return pair->buffer_count ? pair->buffers[0].len : 0;
+	*segments = pair->buffer_count ? buffers_of(pair)->segments : 0;
+	return pair->buffer_count ? buffers_of(pair)->len : 0;
 }
 
 /*
@@ -57,31 +80,31 @@ static size_t packet_room(const struct net_pair *pair, unsigned int *segments)
 static void give_buffers(struct net_pair *pair, size_t len)
 {
 	struct virtqueue *vq = &pair->net->dev.queues[net_rx_queue(pair)];
+	const struct net_buffer *buffers = buffers_of(pair);
 	unsigned int count = 0, segments = 0;
 	size_t left = len;
 	uint16_t number;
 
 	rate_gate_count(&pair->net->rx_gate, len - NET_HEADER_LEN);
 	do {
-		segments += pair->buffers[count].segments;
-		left -= left < pair->buffers[count].len ? left : pair->buffers[count].len;
+		segments += buffers[count].segments;
+		left -= left < buffers[count].len ? left : buffers[count].len;
 		count++;
 	} while (left);
 	number = (uint16_t)count;
-	iov_write(pair->segments, segments, offsetof(struct virtio_net_hdr_mrg_rxbuf, num_buffers),
-		  &number, sizeof(number));
+	iov_write(segments_of(pair), segments,
+		  offsetof(struct virtio_net_hdr_mrg_rxbuf, num_buffers), &number, sizeof(number));
 	for (unsigned int i = 0; i < count; i++) {
-		uint32_t part = len < pair->buffers[i].len ? (uint32_t)len : pair->buffers[i].len;
+		uint32_t part = len < buffers[i].len ? (uint32_t)len : buffers[i].len;
 
-		virtqueue_put(vq, pair->buffers[i].head, part);
-		pair->room -= pair->buffers[i].len;
+		virtqueue_put(vq, buffers[i].head, part);
+		pair->room -= buffers[i].len;
 		len -= part;
 	}
+	pair->first_buffer += count;
 	pair->buffer_count -= count;
-	memmove(pair->buffers, pair->buffers + count, pair->buffer_count * sizeof(*pair->buffers));
+	pair->first_segment += segments;
 	pair->segment_count -= segments;
-	memmove(pair->segments, pair->segments + segments,
-		pair->segment_count * sizeof(*pair->segments));
 }
 
 bool net_rx_deliver(struct net_pair *pair)
@@ -96,7 +119,7 @@ bool net_rx_deliver(struct net_pair *pair)
 		return false;
 	/* A single buffer that is too small is the driver's own fault: it gets what fits. */
 	len = pair->spill_len < room ? pair->spill_len : room;
-	iov_write(pair->segments, segments, 0, pair->spill, len);
+	iov_write(segments_of(pair), segments, 0, pair->spill, len);
 	pair->spill_len = 0;
 	give_buffers(pair, len);
 	return true;
@@ -130,7 +153,7 @@ static int rx_one(struct net_pair *pair)
 			return !pair->rx_starved;
 		}
 	} else {
-		len = readv(pair->fd, pair->segments, (int)segments);
+		len = readv(pair->fd, segments_of(pair), (int)segments);
 		if (len >= (ssize_t)NET_HEADER_LEN) {
 			give_buffers(pair, (size_t)len);
 			return 1;

@@ -266,6 +266,26 @@ START_TEST(packets_come_in_as_many_buffers_as_they_need)
 END_TEST
 
 /* A packet for which the buffers do not do waits for more of them, whole, and in its turn. */
+/* What is known of buffers is kept in a row that is moved back now and then. */
+START_TEST(many_packets_come_one_after_the_other)
+{
+	uint64_t gpas[64 + 3];
+
+	driver_start(&driver, ALL);
+	attach(1, SOCK_SEQPACKET);
+	offer_buffers(0, 64, BUFFER, gpas);
+	for (unsigned int i = 0; i < 800; i++) {
+		unsigned int count = i % 3 + 1;
+		size_t len = (count - 1) * BUFFER + 100 + i;
+
+		send_outside(outside[0], len);
+		ck_assert_uint_eq(receive(0, gpas, len), count);
+		memmove(gpas, gpas + count, (64 - count) * sizeof(*gpas));
+		offer_buffers(0, count, BUFFER, gpas + 64 - count);
+	}
+}
+END_TEST
+
 START_TEST(packets_wait_for_buffers)
 {
 	struct vring_used_elem elem;
@@ -522,6 +542,7 @@ Suite *net_suite(void)
 	tcase_add_test(tcase, packets_go_out_as_they_are);
 	tcase_add_test(tcase, what_is_no_packet_is_dropped_and_so_is_all_without_a_link);
 	tcase_add_test(tcase, packets_come_in_as_many_buffers_as_they_need);
+	tcase_add_test(tcase, many_packets_come_one_after_the_other);
 	tcase_add_test(tcase, packets_wait_for_buffers);
 	tcase_add_test(tcase, without_merging_a_packet_has_one_buffer);
 	tcase_add_test(tcase, as_many_pairs_as_the_driver_wants);
