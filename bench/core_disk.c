@@ -1,8 +1,8 @@
 /*
  * A disk's random reads of 4 KiB at several depths, of a file in memory and of one on a disk,
- * beside fio with io_uring on the same file; both by the page cache, which has all of it. The guest
- * is played by this thread, which sleeps until it is interrupted; the device has its own, as in a
- * VM.
+ * beside fio with io_uring on the same file; both by the page cache, which has all of it, and of
+ * the disk past it as well (disk-io=direct). The guest is played by this thread, which sleeps until
+ * it is interrupted; the device has its own, as in a VM.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -25,9 +25,11 @@
 static struct {
 	const char *name;
 	char path[64];
+	bool direct;
 } files[] = {
-	{"in memory", "/dev/shm/bulkhead-core-XXXXXX"},
-	{"cached", "build/bench/core-XXXXXX"},
+	{"in memory", "/dev/shm/bulkhead-core-XXXXXX", false},
+	{"cached", "build/bench/core-XXXXXX", false},
+	{"direct", "build/bench/core-XXXXXX", true},
 };
 
 #define FILES (sizeof(files) / sizeof(files[0]))
@@ -113,7 +115,7 @@ static void wait_interrupt(struct guest *guest)
 		driver_interrupted(&guest->driver);
 }
 
-static double measure_ours(const char *path, unsigned int depth)
+static double measure_ours(const char *path, bool direct, unsigned int depth)
 {
 	static struct guest guest;
 	struct blk_options options = {.serial = "bench", .name = "disk0", .read_only = true};
@@ -124,6 +126,7 @@ static double measure_ours(const char *path, unsigned int depth)
 	memset(&guest, 0, sizeof(guest));
 	guest.random = 88172645463325252ull;
 	driver_init(&guest.driver);
+	options.direct = direct;
 	options.fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (options.fd < 0 || blk_create(&guest.blk, &options, &guest.driver.mem, &err) < 0)
 		core_fail("disk: %s", err.message);
@@ -161,7 +164,7 @@ static double measure_ours(const char *path, unsigned int depth)
 /* --- fio --- */
 
 /* The eighth field of its terse form is the reads a second. */
-static double measure_fio(const char *path, unsigned int depth)
+static double measure_fio(const char *path, bool direct, unsigned int depth)
 {
 	char command[256], line[4096], *at = line;
 	FILE *fio;
@@ -169,8 +172,8 @@ static double measure_fio(const char *path, unsigned int depth)
 	snprintf(
 		command, sizeof(command),
 		"fio --name=x --filename=%s --ioengine=io_uring --rw=randread --bs=4k "
-		"--iodepth=%u --invalidate=0 --size=64m --time_based --runtime=%ums --minimal 2>/dev/null",
-		path, depth, RUN_MS);
+		"--iodepth=%u --direct=%d --invalidate=0 --size=64m --time_based --runtime=%ums --minimal 2>/dev/null",
+		path, depth, direct, RUN_MS);
 	fio = popen(command, "r");
 	if (!fio || !fgets(line, sizeof(line), fio))
 		core_fail("disk: fio says nothing");
@@ -194,11 +197,13 @@ static void disk_round(void)
 				 depths[i]);
 			if (!no_fio)
 				core_sample(name, "kIOPS",
-					    measure_fio(files[file].path, depths[i]));
+					    measure_fio(files[file].path, files[file].direct,
+							depths[i]));
 			snprintf(name, sizeof(name), "read 4k %s, depth %u: bulkhead%s%s%s",
 				 files[file].name, depths[i], no_fio ? " (" : "",
 				 no_fio ? no_fio : "", no_fio ? ")" : "");
-			core_sample(name, "kIOPS", measure_ours(files[file].path, depths[i]));
+			core_sample(name, "kIOPS",
+				    measure_ours(files[file].path, files[file].direct, depths[i]));
 		}
 }
 
