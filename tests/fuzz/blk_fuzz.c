@@ -1,8 +1,10 @@
 /*
  * Hostile requests for a disk. The device is started once, with its thread and its io_uring; each
  * input resets it, sets it up, and is cut into chains. Half of the inputs go to a read-only disk,
- * which must stay as it is.
+ * which must stay as it is; half to one with direct I/O, where /tmp has that.
  */
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -25,17 +27,24 @@ struct target {
 	uint64_t data; /* gpa of the buffers of all chains */
 };
 
-static struct target targets[2]; /* the second one is read-only */
+static struct target targets[4]; /* every second one is read-only, the last two are direct */
 static uint8_t original[DISK_LEN];
 
-static void target_init(struct target *target, bool read_only)
+static void target_init(struct target *target, bool read_only, bool direct)
 {
 	struct blk_options options = {.read_only = read_only, .serial = "fuzz", .name = "fuzz"};
+	char itself[32];
 
-	target->disk = memfd_create("disk", MFD_CLOEXEC);
+	target->disk = direct ? open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
+			      : memfd_create("disk", MFD_CLOEXEC);
 	driver_check(pwrite(target->disk, original, DISK_LEN, 0) == DISK_LEN);
 	driver_init(&target->driver);
-	options.fd = dup(target->disk);
+	/* Opened once more: what is compared is read by the page cache. */
+	snprintf(itself, sizeof(itself), "/proc/self/fd/%d", target->disk);
+	options.fd = open(itself, O_RDWR | O_CLOEXEC | (direct ? O_DIRECT : 0));
+	options.direct = direct && options.fd >= 0;
+	if (options.fd < 0)
+		options.fd = dup(target->disk);
 	driver_check(blk_create(&target->blk, &options, &target->driver.mem, NULL) == 0);
 	driver_attach(&target->driver, blk_device(target->blk), blk_loop(target->blk), false);
 }
@@ -46,8 +55,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argv;
 	for (size_t i = 0; i < DISK_LEN; i++)
 		original[i] = (uint8_t)(i / 512 + i);
-	target_init(&targets[0], false);
-	target_init(&targets[1], true);
+	for (unsigned int i = 0; i < 4; i++)
+		target_init(&targets[i], i & 1, i & 2);
 	return 0;
 }
 
@@ -123,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
 	uint8_t first = input_u8(&input);
-	struct target *target = &targets[first & 1];
+	struct target *target = &targets[(first & 1) + (first & 4 ? 2 : 0)];
 	struct virtio_device *dev = blk_device(target->blk);
 	static uint8_t now[DISK_LEN + 1];
 
@@ -141,7 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* Waits for what is in flight. */
 	driver_reset(&target->driver);
 	driver_check(lseek(target->disk, 0, SEEK_END) == DISK_LEN);
-	if (target == &targets[1]) {
+	if (first & 1) {
 		driver_check(pread(target->disk, now, sizeof(now), 0) == DISK_LEN);
 		driver_check(memcmp(now, original, DISK_LEN) == 0);
 	}
