@@ -200,14 +200,19 @@ static int blk_start(struct virtio_device *dev)
 	return -ret;
 }
 
-/* The I/O thread goes on and completes what is in flight; nothing new starts, as active is off. */
-static void blk_reset(struct virtio_device *dev)
+static void blk_hold(struct virtio_device *dev)
 {
 	struct blk *blk = to_blk(dev);
 
 	while (blk->in_flight)
 		pthread_cond_wait(&blk->idle, &dev->lock);
-	blk->starved = false;
+}
+
+/* The I/O thread goes on and completes what is in flight; nothing new starts, as active is off. */
+static void blk_reset(struct virtio_device *dev)
+{
+	blk_hold(dev);
+	to_blk(dev)->starved = false;
 }
 
 static void blk_stop(struct virtio_device *dev)
@@ -237,6 +242,7 @@ static const struct virtio_device_ops blk_ops = {
 	.start = blk_start,
 	.reset = blk_reset,
 	.queue_kicked = blk_kicked,
+	.hold = blk_hold,
 	.stop = blk_stop,
 };
 

@@ -360,7 +360,7 @@ static int net_save(struct virtio_device *dev, struct records *out, uint32_t num
 	struct saved_net saved = {.used_pairs = (uint16_t)net->used_pairs};
 
 	if (net->fd_count || net->next)
-		return error_say(err, EBUSY, "%s: has a link", dev->name);
+		return error_say(err, ENOTSUP, "%s: a link cannot be carried", dev->name);
 	memcpy(saved.mac, net->config.mac, sizeof(saved.mac));
 	records_put(out, VIRTIO_STATE_NET, number, &saved, sizeof(saved));
 	return 0;

@@ -36,7 +36,7 @@ bool virtio_queue_pop(struct virtio_device *dev, unsigned int queue, struct virt
 {
 	int ret;
 
-	if (!dev->active || dev->broken)
+	if (!dev->active || dev->broken || dev->held)
 		return false;
 	ret = virtqueue_pop(&dev->queues[queue], chain);
 	if (ret < 0) {

@@ -56,6 +56,8 @@ struct virtio_device_ops {
 	void (*reset)(struct virtio_device *dev);
 	/* The driver notified this queue. Runs on the device's loop. */
 	void (*queue_kicked)(struct virtio_device *dev, unsigned int queue);
+	/* Optional. No chains are to be had any more: waits until none is in flight. */
+	void (*hold)(struct virtio_device *dev);
 	/*
 	 * Optional, called without the lock. The transport goes away: end the thread that runs the
 	 * loop which the queues are watched on, so that they can be taken off it.
@@ -87,6 +89,7 @@ struct virtio_device {
 	pthread_mutex_t lock;
 	bool active; /* from activate until reset */
 	bool broken; /* from virtio_device_broken until reset */
+	bool held;   /* takes no chains for now: the machine rests (virtio_mmio_hold) */
 	/*
 	 * Nothing is plugged in here yet: the transport shows a placeholder (4.2.3.1), which no
 	 * driver looks at. The agent has the driver look again.

@@ -385,7 +385,30 @@ void virtio_mmio_write(struct virtio_mmio *mmio, uint32_t offset, uint64_t value
 	pthread_mutex_unlock(&dev->lock);
 }
 
-/* --- saving and loading --- */
+/* --- holding, saving and loading --- */
+
+void virtio_mmio_hold(struct virtio_mmio *mmio)
+{
+	struct virtio_device *dev = mmio->dev;
+
+	pthread_mutex_lock(&dev->lock);
+	dev->held = true;
+	if (dev->ops->hold)
+		dev->ops->hold(dev);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+void virtio_mmio_release(struct virtio_mmio *mmio)
+{
+	struct virtio_device *dev = mmio->dev;
+
+	pthread_mutex_lock(&dev->lock);
+	dev->held = false;
+	pthread_mutex_unlock(&dev->lock);
+	/* What was offered meanwhile was looked for in vain. */
+	for (unsigned int i = 0; i < dev->queue_count; i++)
+		kick(mmio, i);
+}
 
 struct saved_transport {
 	uint32_t device_id;

@@ -69,6 +69,13 @@ int virtio_mmio_load(struct virtio_mmio *mmio, const struct records *in, uint32_
 		     struct error *err);
 
 /*
+ * No vCPU runs: the device finishes what it has begun, and leaves the guest's memory alone until
+ * it is released. Not for one that another process serves.
+ */
+void virtio_mmio_hold(struct virtio_mmio *mmio);
+void virtio_mmio_release(struct virtio_mmio *mmio);
+
+/*
  * A register access by the guest: offset below VIRTIO_MMIO_SIZE, len 1, 2, 4 or 8. Config space
  * takes every width, the registers take 4 only; anything else reads as zero and is ignored when
  * written (4.2.2.2). Callable from any vCPU thread.

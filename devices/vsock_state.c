@@ -19,6 +19,9 @@ struct saved_connection {
 
 static int save_connection(const struct vsock_connection *c, struct saved_connection *saved)
 {
+	/* Nobody could make its host end anew. */
+	if (!c->by_connect)
+		return -ENOTSUP;
 	/* Bytes that the guest believes delivered, and who is half-way in, cannot come along. */
 	if (c->state != VSOCK_OPEN || c->buffer_len)
 		return -EBUSY;
@@ -43,6 +46,7 @@ int vsock_save(struct virtio_device *dev, struct records *out, uint32_t number, 
 	struct saved_connection saved[VSOCK_SAVED_MAX];
 	const struct vsock_connection *c;
 	unsigned int count = 0;
+	int ret;
 
 	if (vsock->rst_count || vsock->tx_waits || !TAILQ_EMPTY(&vsock->pending))
 		return error_say(err, EBUSY, "vsock: packets wait for the guest");
@@ -50,9 +54,13 @@ int vsock_save(struct virtio_device *dev, struct records *out, uint32_t number, 
 	{
 		if (c->state == VSOCK_DEAD)
 			continue;
-		if (count == VSOCK_SAVED_MAX || save_connection(c, &saved[count]) < 0)
-			return error_say(err, EBUSY, "vsock: a connection is busy");
-		count++;
+		ret = count < VSOCK_SAVED_MAX ? save_connection(c, &saved[count++]) : -EBUSY;
+		if (ret == -ENOTSUP)
+			return error_say(err, ENOTSUP,
+					 "a connection through vsock.sock cannot be carried");
+		if (ret < 0)
+			return error_say(err, EBUSY,
+					 "vsock: what the container wrote was not read yet");
 	}
 	records_put(out, VIRTIO_STATE_VSOCK, number, saved, count * sizeof(saved[0]));
 	return 0;

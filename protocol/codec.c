@@ -26,7 +26,7 @@ static bool type_known(uint16_t type)
 	switch (type) {
 	case PROTO_HELLO:
 	case PROTO_CREATE ... PROTO_REQUEST_LAST:
-	case PROTO_COUNTERS:
+	case PROTO_COUNTERS ... PROTO_SAVE:
 	case PROTO_RESUMED:
 	case PROTO_OK:
 	case PROTO_ERROR:

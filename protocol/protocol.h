@@ -90,6 +90,14 @@ enum proto_type {
 	/* More requests. */
 	PROTO_COUNTERS =
 		64, /* no body, answered by the VMM: OK carries what counters.h describes */
+	/*
+	 * A snapshot; both answered by the VMM. HOLD, no body: OK once the machine rests, which it
+	 * does as long as this connection stands. SAVE, no body: from the same client, with
+	 * descriptors: two empty files for state and memory, and for a machine that came from a
+	 * template one with a bit for each page that is its own.
+	 */
+	PROTO_HOLD,
+	PROTO_SAVE,
 
 	/* Replies. */
 	PROTO_OK = 32,

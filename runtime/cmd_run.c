@@ -254,6 +254,12 @@ int run_bundle(struct globals *globals, const char *bundle, const char *id, bool
 	return run(globals, a, err);
 }
 
+int run_restored(struct globals *globals, const struct create_options *create, bool detach,
+		 struct error *err)
+{
+	return run(globals, (struct arguments){.create = *create, .detach = detach}, err);
+}
+
 int cmd_run(struct globals *globals, int argc, char **argv, struct error *err)
 {
 	struct arguments a = {0};

@@ -29,9 +29,10 @@ struct globals {
  */
 typedef int command_fn(struct globals *globals, int argc, char **argv, struct error *err);
 
-command_fn cmd_cache, cmd_check, cmd_compare, cmd_create, cmd_delete, cmd_events, cmd_exec,
-	cmd_features, cmd_image, cmd_kill, cmd_launch, cmd_list, cmd_pause, cmd_ps, cmd_resume,
-	cmd_stats, cmd_run, cmd_spec, cmd_start, cmd_state, cmd_template, cmd_update;
+command_fn cmd_cache, cmd_check, cmd_checkpoint, cmd_compare, cmd_create, cmd_delete, cmd_events,
+	cmd_exec, cmd_features, cmd_image, cmd_kill, cmd_launch, cmd_list, cmd_pause, cmd_ps,
+	cmd_restore, cmd_resume, cmd_stats, cmd_run, cmd_spec, cmd_start, cmd_state, cmd_template,
+	cmd_update;
 
 /* Tells an error as main does: for a command whose exit code is the workload's. */
 void command_report(const struct globals *globals, struct error *err);

@@ -153,7 +153,9 @@ static int make_root(struct container *container, struct making *making, struct 
 	ret = state_save(&container->state, err);
 	if (ret == 0)
 		ret = images_make(&making->images, &container->bundle, &making->globals->settings,
-				  &container->shared_root, true, err);
+				  &container->shared_root, !container->restored, err);
+	if (ret == 0 && container->restored)
+		ret = snapshot_put_disks(&making->snapshot, &making->images, err);
 	if (ret < 0)
 		return ret;
 	container->images_ns = monotonic_ns();
@@ -176,7 +178,8 @@ static int boot(struct container *container, struct making *making, struct error
 	if (ret == 0)
 		ret = run_create_hooks(container, err);
 	if (ret == 0)
-		ret = container_request_create(container, making, err);
+		ret = container->restored ? container_await_restored(container, err)
+					  : container_request_create(container, making, err);
 	if (ret == 0)
 		ret = limit_rest(container, &making->globals->settings, err);
 	if (ret == 0)
@@ -202,7 +205,12 @@ static int make(struct container *container, struct making *making,
 		ret = prepare_place(container, making->globals, err);
 	if (ret < 0)
 		return ret;
-	container_choose_template(container, making);
+	if (container->restored && container->slots.nics != snapshot_nics(&making->snapshot))
+		return error_say(err, EINVAL,
+				 "the snapshot is of a VM with %u NICs, now it would have %u",
+				 snapshot_nics(&making->snapshot), container->slots.nics);
+	if (!container->restored)
+		container_choose_template(container, making);
 	ret = limit_memory(container, err);
 	if (ret == 0)
 		ret = boot(container, making, err);
@@ -276,6 +284,7 @@ static void making_destroy(struct making *making)
 	json_decref(making->seccomp);
 	images_destroy(&making->images);
 	template_destroy(&making->template);
+	snapshot_close(&making->snapshot);
 	free(making->cmdline);
 	close_fd(&making->tty_fd);
 }
@@ -287,10 +296,13 @@ static int create_vm(struct container *container, const struct globals *globals,
 		.globals = globals,
 		.images = IMAGES_INIT,
 		.template = TEMPLATE_INIT,
+		.snapshot = SNAPSHOT_INIT,
 		.tty_fd = -1,
 	};
 	int ret = prepare(container, globals, options, &making.seccomp, err);
 
+	if (ret == 0)
+		ret = container_open_snapshot(container, &making, options->image_path, err);
 	if (ret == 0)
 		ret = state_create(&container->state, globals->root, options->id, err);
 	if (ret == 0) {
@@ -335,10 +347,12 @@ int container_create(struct container *container, struct globals *globals,
 int container_start(struct container *container, struct error *err)
 {
 	const char *template = json_string_value(json_object_get(container->state.doc, "template"));
-	int ret = network_join(&container->control, container->state.pid,
-			       json_object_get(container->state.doc, "network"), err);
+	int ret = 0;
 
-	if (ret == 0)
+	if (!container->restored)
+		ret = network_join(&container->control, container->state.pid,
+				   json_object_get(container->state.doc, "network"), err);
+	if (ret == 0 && !container->restored)
 		ret = control_request(&container->control, PROTO_START, NULL, 0, START_LIMIT, NULL,
 				      err);
 	if (ret < 0)

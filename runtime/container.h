@@ -20,8 +20,9 @@
 /* The options that create and run share. */
 struct create_options {
 	const char *id, *bundle, *pid_file, *console_socket;
-	bool foreground; /* the caller's streams serve a terminal too */
-	bool stays;	 /* after the command has returned */
+	const char *image_path; /* of a snapshot to go on from, NULL: none */
+	bool foreground;	/* the caller's streams serve a terminal too */
+	bool stays;		/* after the command has returned */
 };
 
 extern const struct option_spec create_options[];
@@ -40,6 +41,7 @@ struct container {
 	struct vmm_files files;
 	struct placement placement;
 	struct control control;	       /* the VMM's first client */
+	bool restored;		       /* from a snapshot: it runs already */
 	bool delegated;		       /* another runtime's: the command is done */
 	struct console *console;       /* the user's terminal, or NULL */
 	int hold_fd;		       /* runtime/vm_hold.h; -1: none */
@@ -73,6 +75,10 @@ void container_destroy(struct container *container);
  */
 int run_bundle(struct globals *globals, const char *bundle, const char *id, bool keep,
 	       void (*created)(void *ctx), void *ctx, struct error *err);
+
+/* The same for one that goes on from create->image_path. */
+int run_restored(struct globals *globals, const struct create_options *create, bool detach,
+		 struct error *err);
 
 /* Blocks INT, TERM, HUP and QUIT; they end a wait in container_create or container_start. */
 int container_block_signals(struct container *container, struct error *err);

@@ -4,6 +4,7 @@
 
 #include "runtime/container.h"
 #include "runtime/images.h"
+#include "runtime/snapshot.h"
 #include "runtime/template.h"
 
 /* A VM on its way, from its images to a workload that waits. */
@@ -15,7 +16,8 @@ struct making {
 	struct template template;
 	struct template_shape shape;
 	bool use_template;
-	int tty_fd; /* -1: none */
+	struct snapshot snapshot; /* open for a container that is restored */
+	int tty_fd;		  /* -1: none */
 };
 
 /* container_terminal.c: which one there is: none, the engine's by socket, or the caller's own. */
@@ -31,6 +33,11 @@ void container_tend_template(struct container *container, const struct making *m
 /* container_launch.c: starts the VMM, with what layers and disks turn out to be. */
 bool container_wants_direct_io(const struct settings *settings);
 int container_launch(struct container *container, struct making *making, struct error *err);
+
+/* container_restore.c: what is different for one that goes on from a snapshot. */
+int container_open_snapshot(struct container *container, struct making *making, const char *path,
+			    struct error *err);
+int container_await_restored(struct container *container, struct error *err);
 
 /* container_request.c: has the agent make the container. */
 int container_request_create(struct container *container, const struct making *making,

@@ -74,9 +74,15 @@ static int launch(struct container *container, const struct making *making, stru
 		.state_fd = making->template.state_fd,
 		.memory_fd = making->template.memory_fd,
 		.pages_fd = making->template.pages_fd,
+		.restore = container->restored,
 	};
 	int pair[2], ret;
 	pid_t pid;
+
+	if (container->restored) {
+		options.state_fd = making->snapshot.state_fd;
+		options.memory_fd = making->snapshot.memory_fd;
+	}
 	if (control_fd < 0 || vsock_fd < 0 || (root_fd < 0 && root_fd != -ENODATA))
 		return error_set(err, ENOMEM, "start the VMM");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
@@ -98,6 +104,9 @@ static int launch(struct container *container, const struct making *making, stru
 	/* With systemd its folder is known only now. */
 	json_object_set_new(container->state.doc, "cgroup",
 			    cgroup_save(&container->placement.cgroup));
+	json_object_set_new(
+		container->state.doc, "vm",
+		snapshot_describe_vm(&container->size, &making->images, container->slots.nics));
 	return ret < 0 ? ret : state_save(&container->state, err);
 }
 

@@ -21,17 +21,14 @@ static const struct {
 	const char *name;
 	command_fn *run;
 } commands[] = {
-	{"cache", cmd_cache},	    {"check", cmd_check},
-	{"compare", cmd_compare},   {"create", cmd_create},
-	{"delete", cmd_delete},	    {"events", cmd_events},
-	{"exec", cmd_exec},	    {"features", cmd_features},
-	{"image", cmd_image},	    {"kill", cmd_kill},
-	{"launch", cmd_launch},	    {"list", cmd_list},
-	{"pause", cmd_pause},	    {"ps", cmd_ps},
-	{"resume", cmd_resume},	    {"run", cmd_run},
-	{"spec", cmd_spec},	    {"start", cmd_start},
-	{"state", cmd_state},	    {"stats", cmd_stats},
-	{"template", cmd_template}, {"update", cmd_update},
+	{"cache", cmd_cache},	  {"check", cmd_check},	      {"checkpoint", cmd_checkpoint},
+	{"compare", cmd_compare}, {"create", cmd_create},     {"delete", cmd_delete},
+	{"events", cmd_events},	  {"exec", cmd_exec},	      {"features", cmd_features},
+	{"image", cmd_image},	  {"kill", cmd_kill},	      {"launch", cmd_launch},
+	{"list", cmd_list},	  {"pause", cmd_pause},	      {"ps", cmd_ps},
+	{"restore", cmd_restore}, {"resume", cmd_resume},     {"run", cmd_run},
+	{"spec", cmd_spec},	  {"start", cmd_start},	      {"state", cmd_state},
+	{"stats", cmd_stats},	  {"template", cmd_template}, {"update", cmd_update},
 };
 
 enum {

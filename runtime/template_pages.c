@@ -16,6 +16,7 @@
 #define PAGE	   4096u
 #define CHUNK	   4096u	/* pages looked at in one go */
 #define IS_PRESENT (1ull << 63) /* in an entry of /proc/PID/pagemap */
+#define IS_SWAPPED (1ull << 62)
 #define IS_FILES   (1ull << 61)
 
 /* Where in the VMM the template is mapped: of its size, private, and so named. 0: nowhere. */
@@ -29,6 +30,9 @@ static uint64_t find_mapping(pid_t pid, uint64_t size)
 		unsigned long start, end;
 		size_t len = strcspn(line, "\n");
 
+		/* The template may have been removed since. */
+		if (len > 10 && !strncmp(line + len - 10, " (deleted)", 10))
+			len -= 10;
 		if (sscanf(line, "%lx-%lx rw-p", &start, &end) == 2 && end - start == size &&
 		    len > 7 && !strncmp(line + len - 7, "/" TEMPLATE_MEMORY, 7))
 			return start;
@@ -49,30 +53,39 @@ static int look_at_pages(int pagemap, uint64_t start, uint64_t pages, uint8_t *b
 		    (ssize_t)len)
 			return -EIO;
 		for (size_t i = 0; i < count; i++)
-			if ((entries[i] & (IS_PRESENT | IS_FILES)) == IS_PRESENT)
+			if ((entries[i] & (IS_PRESENT | IS_FILES)) == IS_PRESENT ||
+			    entries[i] & IS_SWAPPED)
 				bits[(at + i) / 8] |= (uint8_t)(1u << (at + i) % 8);
 	}
 	return 0;
 }
 
+int template_find_pages(pid_t pid, uint64_t size, uint8_t **bits)
+{
+	cleanup_free char *path = format("/proc/%d/pagemap", pid);
+	cleanup_fd int pagemap = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	uint64_t start = find_mapping(pid, size);
+	int ret;
+
+	*bits = NULL;
+	if (!start)
+		return 0;
+	*bits = pagemap < 0 ? NULL : calloc(1, size / PAGE / 8);
+	ret = *bits ? look_at_pages(pagemap, start, size / PAGE, *bits) : -EIO;
+	return ret < 0 ? ret : 1;
+}
+
 void template_record_pages(const char *name, pid_t pid)
 {
 	cleanup_fd int dir_fd = template_open(name);
-	cleanup_free char *path = format("/proc/%d/pagemap", pid);
-	cleanup_fd int pagemap = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	cleanup_free uint8_t *bits = NULL;
 	struct stat memory;
-	uint64_t start, len;
 
-	if (dir_fd < 0 || pagemap < 0 ||
-	    fstatat(dir_fd, TEMPLATE_MEMORY, &memory, AT_SYMLINK_NOFOLLOW) < 0)
+	if (dir_fd < 0 || fstatat(dir_fd, TEMPLATE_MEMORY, &memory, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	start = find_mapping(pid, (uint64_t)memory.st_size);
-	len = (uint64_t)memory.st_size / PAGE / 8;
-	bits = calloc(1, len);
-	if (!start || !bits || look_at_pages(pagemap, start, len * 8, bits) < 0) {
+	if (template_find_pages(pid, (uint64_t)memory.st_size, &bits) <= 0)
 		log_debug("template %s: the pages that are written cannot be seen", name);
-		return;
-	}
-	file_replace(dir_fd, TEMPLATE_PAGES, 0600, bits, len, NULL);
+	else
+		file_replace(dir_fd, TEMPLATE_PAGES, 0600, bits, (size_t)memory.st_size / PAGE / 8,
+			     NULL);
 }

@@ -6,9 +6,16 @@
 #ifndef RUNTIME_TEMPLATE_PAGES_H
 #define RUNTIME_TEMPLATE_PAGES_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 /* pid is the clone's VMM. What cannot be seen is left for the next. */
 void template_record_pages(const char *name, pid_t pid);
+
+/*
+ * A bit for each page of a VMM's guest, of size bytes, that is no longer its template's: malloc'ed.
+ * The guest rests. Returns 1, 0 when it came from no template, or a negative errno.
+ */
+int template_find_pages(pid_t pid, uint64_t size, uint8_t **bits);
 
 #endif

@@ -162,7 +162,7 @@ static void push_disks(struct command_line *line, const struct disks *disks, boo
 
 static void push_template(struct command_line *line, const struct vmm_options *options)
 {
-	push(line, strdup("--template"));
+	push(line, strdup(options->restore ? "--restore" : "--template"));
 	push(line, options->pages_fd < 0
 			   ? format("state=%d,memory=%d", options->state_fd, options->memory_fd)
 			   : format("state=%d,memory=%d,pages=%d", options->state_fd,

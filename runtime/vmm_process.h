@@ -60,6 +60,7 @@ struct vmm_options {
 	const char *relax;	 /* layers of the VMM's jail to leave out; NULL: none */
 	int state_fd, memory_fd; /* of a template to start from; -1: none */
 	int pages_fd;		 /* -1: none */
+	bool restore;		 /* they are a snapshot's: from it, or not at all */
 };
 
 /*

@@ -180,6 +180,58 @@ static void relay_start(struct control *control, const struct agent_request *req
 	relay(control, request, &body, sizeof(body));
 }
 
+static void request_hold(struct control *control, const struct agent_request *request)
+{
+	if (control->holder || control->state != PROTO_STATE_RUNNING) {
+		control_answer_error(request->client, request->client_id,
+				     control->holder ? EBUSY : EINVAL,
+				     control->holder ? "a checkpoint is being made already"
+						     : "the container does not run");
+		return;
+	}
+	control->holder = request->client;
+	control->hold_id = request->client_id;
+	control->config.events->hold(control->config.ctx);
+}
+
+void control_held(struct control *control, int ret, const char *why)
+{
+	struct client *holder = control->holder;
+
+	if (!holder)
+		return;
+	if (ret < 0) {
+		control->holder = NULL;
+		control_answer_error(holder, control->hold_id, -ret, why);
+	} else {
+		control_answer(holder, control->hold_id, PROTO_OK, NULL, 0);
+	}
+	control->hold_id = 0;
+}
+
+static void request_save(struct control *control, const struct agent_request *request,
+			 const struct proto_frame *frame)
+{
+	struct vmm_template to = {-1, -1, -1};
+	struct error err = {0};
+	int ret = 0;
+
+	if (control->holder != request->client || control->hold_id || frame->fd_count < 2 ||
+	    frame->fd_count > 3)
+		ret = error_say(&err, EPROTO, "SAVE: malformed, or without HOLD");
+	if (ret == 0) {
+		to.state_fd = frame->fds[0];
+		to.memory_fd = frame->fds[1];
+		if (frame->fd_count > 2)
+			to.pages_fd = frame->fds[2];
+		ret = control->config.events->save(control->config.ctx, &to, &err);
+	}
+	if (ret < 0)
+		control_answer_error(request->client, request->client_id, -ret, err.message);
+	else
+		control_answer(request->client, request->client_id, PROTO_OK, NULL, 0);
+}
+
 static void request_events(const struct agent_request *request)
 {
 	struct client *client = request->client;
@@ -234,7 +286,7 @@ static void client_frame(struct peer *peer, const struct proto_frame *frame)
 		return;
 	}
 	if (control->finished && frame->type != PROTO_STATUS) {
-		control->create_seen |= frame->type == PROTO_CREATE;
+		control->create_seen |= client->parent || frame->type == PROTO_CREATE;
 		control_answer_error(client, frame->id, control->end_code,
 				     control->end_text ? control->end_text
 						       : "the container has stopped");
@@ -274,6 +326,12 @@ static void client_frame(struct peer *peer, const struct proto_frame *frame)
 	case PROTO_EVENTS:
 		request_events(&request);
 		return;
+	case PROTO_HOLD:
+		request_hold(control, &request);
+		return;
+	case PROTO_SAVE:
+		request_save(control, &request, frame);
+		return;
 	default:
 		peer_close(peer, -EPROTO);
 		return;
@@ -297,6 +355,10 @@ static void client_gone(struct peer *peer, int reason)
 	control->client_count--;
 	agent_forget(&control->agent, client);
 	control_exec_kill_of(control, client);
+	if (control->holder == client) {
+		control->holder = NULL;
+		control->config.events->release(control->config.ctx);
+	}
 	if (control->held.client == client)
 		control->held.client = NULL;
 	peer_destroy(peer);
@@ -364,7 +426,7 @@ static void agent_has_resumed(struct control *control, bool ok, const char *text
 		control->agent_ready_ns = now_ns();
 		return;
 	}
-	snprintf(why, sizeof(why), "the guest cannot go on from the template: %s", text);
+	snprintf(why, sizeof(why), "the guest cannot go on from where it was saved: %s", text);
 	control->config.events->failed(control->config.ctx, false, why);
 }
 
@@ -527,9 +589,16 @@ int control_resume(struct control *control)
 	agent_resume(&control->agent);
 	ret = agent_ask(&control->agent, &request, &body, sizeof(body));
 	explicit_bzero(body.entropy, sizeof(body.entropy));
-	if (ret == 0)
-		agent_said_hello(control);
-	return ret;
+	if (ret < 0)
+		return ret;
+	agent_said_hello(control);
+	/* A container that ran before has connected its streams by now, as many as it has left. */
+	if (control->state == PROTO_STATE_RUNNING) {
+		control->create_seen = true;
+		stdio_close_waiting(control->config.stdio);
+		control_tell_size(control, PROTO_PROCESS_INIT);
+	}
+	return 0;
 }
 
 enum proto_state control_state(const struct control *control)

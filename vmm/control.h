@@ -6,7 +6,9 @@
 #define VMM_CONTROL_H
 
 #include "protocol/counters.h"
+#include "common/records.h"
 #include "vmm/agent.h"
+#include "vmm/options.h"
 #include "vmm/stdio.h"
 
 #define CONTROL_CLIENTS_MAX 64
@@ -32,6 +34,13 @@ struct control_events {
 		      size_t len, const struct proto_frame *frame, struct error *err);
 	/* COUNTERS: fills them in. Returns 0 or a negative errno. */
 	int (*counters)(void *ctx, struct proto_counters *counters);
+	/*
+	 * HOLD: the machine is to rest; control_held tells the outcome. From then on SAVE, and in
+	 * any case release when who asked has gone. save returns 0, or a negative errno and why.
+	 */
+	void (*hold)(void *ctx);
+	int (*save)(void *ctx, const struct vmm_template *to, struct error *err);
+	void (*release)(void *ctx);
 	/* Fills in the moments that the machine knows. */
 	void (*marks)(void *ctx, struct proto_status *status);
 };
@@ -57,6 +66,17 @@ int control_agent_connect(struct control *control, struct vsock_endpoint *endpoi
  * its own, and then what there is to do.
  */
 int control_resume(struct control *control);
+
+/*
+ * What is to be remembered of a container that runs: records of a snapshot. save fails with EBUSY
+ * while something is under way; load comes before the machine is built, whose guest then connects
+ * what it had connected.
+ */
+int control_save(const struct control *control, struct records *out, struct error *err);
+int control_load(struct control *control, const struct records *in, struct error *err);
+
+/* The outcome of hold: 0, or a negative errno and why. */
+void control_held(struct control *control, int ret, const char *why);
 
 /* The machine is made anew: the agent will connect again. */
 void control_reset(struct control *control);

@@ -38,6 +38,10 @@ struct control {
 	int end_code;
 	char *end_text;
 
+	/* Who has asked for the machine to rest; NULL: nobody. */
+	struct client *holder;
+	uint32_t hold_id; /* its HOLD, 0 once that is answered */
+
 	/* CREATE that came before the agent: it waits here. */
 	struct agent_request held;
 	uint8_t *held_body;

@@ -211,11 +211,63 @@ static int resume_guest(struct machine *machine, struct error *err)
 	return ret;
 }
 
-int machine_save(struct machine *machine, int state_fd, int memory_fd, struct error *err)
+int machine_save_template(struct machine *machine, const struct vmm_template *to, struct error *err)
+{
+	struct snapshot_machine parts = snapshot_of(machine);
+	struct records out = {0};
+	int ret = snapshot_save(&parts, &out, err);
+
+	if (ret == 0)
+		ret = snapshot_write_template(&parts, &out, to, err);
+	records_destroy(&out);
+	return ret;
+}
+
+/* --- a snapshot --- */
+
+int machine_hold(struct machine *machine, struct error *err)
+{
+	const struct vmm_options *options = machine->config.options;
+
+	if (options->fs_fd >= 0)
+		return error_say(err, ENOTSUP,
+				 "files that it shares with the host cannot be "
+				 "carried: volumes, bind mounts, an engine's root");
+	for (unsigned int i = 0; i < options->disk_count; i++)
+		if (!strncmp(options->disks[i].serial, "device", strlen("device")))
+			return error_say(err, ENOTSUP,
+					 "block devices of the host's cannot be "
+					 "carried (linux.devices)");
+	vcpus_hold(machine->vcpus, machine->vcpu_count);
+	return 0;
+}
+
+void machine_hold_devices(struct machine *machine)
+{
+	for (unsigned int i = 0; i < machine->devices.slot_count; i++)
+		virtio_mmio_hold(&machine->devices.slots[i].mmio);
+}
+
+int machine_save(struct machine *machine, struct records *out, struct error *err)
 {
 	struct snapshot_machine parts = snapshot_of(machine);
 
-	return snapshot_save(&parts, state_fd, memory_fd, err);
+	return snapshot_save(&parts, out, err);
+}
+
+int machine_write(struct machine *machine, struct records *out, const struct vmm_template *to,
+		  struct error *err)
+{
+	struct snapshot_machine parts = snapshot_of(machine);
+
+	return snapshot_write(&parts, out, to, machine->config.options->load.memory_fd, err);
+}
+
+void machine_release(struct machine *machine)
+{
+	for (unsigned int i = 0; i < machine->devices.slot_count; i++)
+		virtio_mmio_release(&machine->devices.slots[i].mmio);
+	vcpus_release(&machine->vcpu_machine);
 }
 
 bool machine_is_idle(const struct machine *machine)
@@ -228,13 +280,24 @@ bool machine_is_idle(const struct machine *machine)
 
 /* --- the whole --- */
 
+static int restore_memory(struct machine *machine, uint64_t size, struct error *err)
+{
+	uint64_t sum;
+	int ret = vm_memory_copy(&machine->memory, size, machine->config.options->load.memory_fd,
+				 &sum, err);
+
+	return ret < 0 ? ret : snapshot_check_memory(machine->state, sum, err);
+}
+
 static int make_memory(struct machine *machine, struct error *err)
 {
 	const struct vmm_options *options = machine->config.options;
 	uint64_t size = (uint64_t)options->memory_mib << 20;
 
+	if (machine->state && options->restore)
+		return restore_memory(machine, size, err);
 	if (machine->state && options->fs_fd >= 0)
-		return vm_memory_copy(&machine->memory, size, options->load.memory_fd, err);
+		return vm_memory_copy(&machine->memory, size, options->load.memory_fd, NULL, err);
 	if (machine->state)
 		return vm_memory_clone(&machine->memory, size, options->load.memory_fd,
 				       options->load.pages_fd, err);
@@ -362,6 +425,8 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 		.thread_begins = vcpu_thread_begins,
 		.ctx = machine,
 	};
+	pthread_mutex_init(&machine->vcpu_machine.rest_lock, NULL);
+	pthread_cond_init(&machine->vcpu_machine.rest_changed, NULL);
 	ret = kvm_open(&machine->kvm, err);
 	if (ret == 0)
 		ret = boot_open(&machine->boot, err);
@@ -393,6 +458,7 @@ int machine_start(struct machine *machine, struct error *err)
 void machine_stop(struct machine *machine)
 {
 	atomic_store(&machine->vcpu_machine.stopping, true);
+	vcpus_release(&machine->vcpu_machine);
 	for (unsigned int i = 0; i < machine->vcpu_count; i++)
 		vcpu_kick(&machine->vcpus[i]);
 	for (unsigned int i = 0; i < machine->vcpu_count; i++)
@@ -408,6 +474,8 @@ void machine_destroy(struct machine *machine)
 	boot_close(&machine->boot);
 	console_ring_destroy(&machine->console_ring);
 	pthread_mutex_destroy(&machine->gate);
+	pthread_cond_destroy(&machine->vcpu_machine.rest_changed);
+	pthread_mutex_destroy(&machine->vcpu_machine.rest_lock);
 	pthread_mutex_destroy(&machine->end_lock);
 	free(machine);
 }

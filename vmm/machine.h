@@ -61,8 +61,21 @@ void machine_destroy(struct machine *machine);
 int machine_attach(struct machine *machine, const struct proto_attach *what, const void *parameters,
 		   size_t len, const struct proto_frame *frame, struct error *err);
 
-/* Stopped, and with nothing pending on the loop: saves the machine (vmm/snapshot.h). */
-int machine_save(struct machine *machine, int state_fd, int memory_fd, struct error *err);
+/* Stopped, and with nothing pending on the loop: saves the machine as a template. */
+int machine_save_template(struct machine *machine, const struct vmm_template *to,
+			  struct error *err);
+
+/*
+ * For a snapshot of one that runs. It rests from hold to release: first its vCPUs, after which the
+ * loop may have something pending, then its devices. Held, all but its memory is appended to out by
+ * save; write has the rest (vmm/snapshot.h).
+ */
+int machine_hold(struct machine *machine, struct error *err);
+void machine_hold_devices(struct machine *machine);
+int machine_save(struct machine *machine, struct records *out, struct error *err);
+int machine_write(struct machine *machine, struct records *out, const struct vmm_template *to,
+		  struct error *err);
+void machine_release(struct machine *machine);
 
 /* Stopped: whether every vCPU waits for an interrupt. */
 bool machine_is_idle(const struct machine *machine);

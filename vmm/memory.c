@@ -8,6 +8,7 @@
 
 #include "common/cleanup.h"
 #include "common/extent.h"
+#include "common/records.h"
 
 #ifndef MADV_COLLAPSE /* Linux 6.1 */
 #define MADV_COLLAPSE 25
@@ -145,23 +146,43 @@ static int read_in(int fd, uint8_t *bytes, off_t offset, off_t end, struct error
 	return 0;
 }
 
-int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, struct error *err)
+static bool is_zero(const uint8_t *page)
+{
+	return page[0] == 0 && memcmp(page, page + 1, PAGE - 1) == 0;
+}
+
+/* Against accidents, as that of the records is. */
+static uint64_t add_page(uint64_t sum, const uint8_t *page, uint64_t offset)
+{
+	return (sum ^ offset) * 0x100000001b3ull + records_sum(page, PAGE);
+}
+
+static uint64_t add_range(uint64_t sum, const struct vm_memory *mem, uint64_t start, uint64_t end)
+{
+	for (start &= ~(uint64_t)(PAGE - 1); start < end; start += PAGE)
+		if (!is_zero(mem->base + start))
+			sum = add_page(sum, mem->base + start, start);
+	return sum;
+}
+
+int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, uint64_t *sum,
+		   struct error *err)
 {
 	int ret = vm_memory_create(mem, size, err), more = 1;
 	struct extent extent = {0};
 
-	while (ret == 0 && (more = extent_next(file_fd, extent.end, (off_t)size, &extent)) > 0)
+	if (sum)
+		*sum = 0;
+	while (ret == 0 && (more = extent_next(file_fd, extent.end, (off_t)size, &extent)) > 0) {
 		ret = read_in(file_fd, mem->base, extent.start, extent.end, err);
+		if (ret == 0 && sum)
+			*sum = add_range(*sum, mem, (uint64_t)extent.start, (uint64_t)extent.end);
+	}
 	if (more < 0)
 		ret = error_set(err, -more, "guest memory: look for data");
 	if (ret < 0)
 		vm_memory_destroy(mem);
 	return ret;
-}
-
-static bool is_zero(const uint8_t *page)
-{
-	return page[0] == 0 && memcmp(page, page + 1, PAGE - 1) == 0;
 }
 
 static int write_out(int fd, const uint8_t *bytes, size_t len, uint64_t offset, struct error *err)
@@ -182,7 +203,7 @@ static int write_out(int fd, const uint8_t *bytes, size_t len, uint64_t offset, 
 
 /* Runs of pages with something in them. */
 static int save_range(const struct vm_memory *mem, int fd, uint64_t start, uint64_t end,
-		      struct error *err)
+		      uint64_t *sum, struct error *err)
 {
 	while (start < end) {
 		uint64_t stop;
@@ -197,6 +218,7 @@ static int save_range(const struct vm_memory *mem, int fd, uint64_t start, uint6
 		ret = write_out(fd, mem->base + start, stop - start, start, err);
 		if (ret < 0)
 			return ret;
+		*sum = add_range(*sum, mem, start, stop);
 		start = stop;
 	}
 	return 0;
@@ -206,7 +228,7 @@ static int save_range(const struct vm_memory *mem, int fd, uint64_t start, uint6
  * Where the host can, the file's cache gets huge pages for what is full: of these a clone needs one
  * fault for 512 pages that it only reads, as the kernel's code. Failing is no harm.
  */
-static void gather(int file_fd, uint64_t size)
+void vm_memory_gather(int file_fd, uint64_t size)
 {
 	uint8_t *base = map_aligned(file_fd, size);
 	struct extent extent = {0};
@@ -221,24 +243,53 @@ static void gather(int file_fd, uint64_t size)
 		munmap(base, size);
 }
 
-int vm_memory_save(const struct vm_memory *mem, int file_fd, struct error *err)
+/* What was never touched has no pages, and looking at it would make some. */
+static int save_own(const struct vm_memory *mem, int fd, uint64_t *sum, struct error *err)
 {
 	struct extent extent = {0};
-	int ret;
+	int ret = 0, more;
 
+	while ((more = extent_next(mem->fd, extent.end, (off_t)mem->size, &extent)) > 0 && ret == 0)
+		ret = save_range(mem, fd, (uint64_t)extent.start, (uint64_t)extent.end, sum, err);
+	return more < 0 ? error_set(err, -more, "guest memory: look for data") : ret;
+}
+
+/* Neither has what is a hole in the origin, as long as it was not written here. */
+static int save_clone(const struct vm_memory *mem, int fd, int origin_fd, int pages_fd,
+		      uint64_t *sum, struct error *err)
+{
+	uint64_t pages = mem->size / PAGE, end;
+	cleanup_free uint8_t *bits = malloc(pages / 8);
+	struct extent extent = {0};
+	int ret = 0;
+
+	if (!bits)
+		return error_set(err, ENOMEM, "guest memory");
+	if (pread(pages_fd, bits, pages / 8, 0) != (ssize_t)(pages / 8))
+		return error_say(err, EINVAL, "guest memory: it is not said what was written");
+	while ((ret = extent_next(origin_fd, extent.end, (off_t)mem->size, &extent)) > 0)
+		for (uint64_t at = (uint64_t)extent.start / PAGE; at * PAGE < (uint64_t)extent.end;
+		     at++)
+			bits[at / 8] |= (uint8_t)(1u << at % 8);
+	if (ret < 0)
+		return error_set(err, -ret, "guest memory: look for data");
+	for (uint64_t at = 0; ret == 0 && at < pages; at = end + 1) {
+		for (end = at; end < pages && is_set(bits, end); end++)
+			;
+		ret = save_range(mem, fd, at * PAGE, end * PAGE, sum, err);
+	}
+	return ret;
+}
+
+int vm_memory_save(const struct vm_memory *mem, int file_fd, int origin_fd, int pages_fd,
+		   uint64_t *sum, struct error *err)
+{
+	*sum = 0;
 	if (ftruncate(file_fd, (off_t)mem->size) < 0)
 		return error_set(err, errno, "guest memory: %llu MiB",
 				 (unsigned long long)mem->size >> 20);
-	/* What was never touched has no pages, and looking at it would make some. */
-	while ((ret = extent_next(mem->fd, extent.end, (off_t)mem->size, &extent)) > 0) {
-		ret = save_range(mem, file_fd, (uint64_t)extent.start, (uint64_t)extent.end, err);
-		if (ret < 0)
-			return ret;
-	}
-	if (ret < 0)
-		return error_set(err, -ret, "guest memory: look for data");
-	gather(file_fd, mem->size);
-	return 0;
+	return mem->fd >= 0 ? save_own(mem, file_fd, sum, err)
+			    : save_clone(mem, file_fd, origin_fd, pages_fd, sum, err);
 }
 
 void vm_memory_release(const struct vm_memory *mem, void *bytes, size_t len)

@@ -32,11 +32,23 @@ int vm_memory_create(struct vm_memory *mem, uint64_t size, struct error *err);
 int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, int pages_fd,
 		    struct error *err);
 
-/* The same as a file of its own, for a back end that has to map it too: what is in it is copied. */
-int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, struct error *err);
+/*
+ * The same as a file of its own, for a back end that has to map it too, or where the file may
+ * change: what is in it is copied. *sum (may be NULL) becomes what vm_memory_save gave, or another.
+ */
+int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, uint64_t *sum,
+		   struct error *err);
 
-/* Writes the memory to an empty file; pages of zeroes become holes. Nobody writes meanwhile. */
-int vm_memory_save(const struct vm_memory *mem, int file_fd, struct error *err);
+/*
+ * Writes the memory to an empty file; pages of zeroes become holes. Nobody writes meanwhile. Of a
+ * clone, origin_fd is what it was cloned from, and pages_fd has a bit for each page of its own.
+ * *sum is of what is not zero, and where it is.
+ */
+int vm_memory_save(const struct vm_memory *mem, int file_fd, int origin_fd, int pages_fd,
+		   uint64_t *sum, struct error *err);
+
+/* Has the cache of a file that was saved gathered into huge pages, where the host can. */
+void vm_memory_gather(int file_fd, uint64_t size);
 
 /*
  * Gives memory back to the host; what is read there next is undefined. Only whole pages are.

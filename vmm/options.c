@@ -32,6 +32,7 @@ enum option_key {
 	KEY_RELAX,
 	KEY_TEMPLATE,
 	KEY_SAVE_TEMPLATE,
+	KEY_RESTORE,
 	KEY_PROBE,
 	KEY_SYSCALLS,
 };
@@ -74,6 +75,8 @@ static const struct argp_option option_list[] = {
 	 "Starts from this saved machine, if it fits; else boots", 0},
 	{"save-template", KEY_SAVE_TEMPLATE, "state=N,memory=N", 0,
 	 "Boots, saves the machine when its agent waits for work, and ends", 0},
+	{"restore", KEY_RESTORE, "state=N,memory=N", 0,
+	 "Goes on from this snapshot of a running container, or fails", 0},
 	{"syscalls", KEY_SYSCALLS, NULL, 0, "Only print the system calls that the filters know", 0},
 	{"probe", KEY_PROBE, NULL, 0, "Only find out whether KVM here can run a guest kernel", 0},
 	{0},
@@ -323,6 +326,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_SAVE_TEMPLATE:
 		parse_template(state, "--save-template", &options->save, arg);
+		return 0;
+	case KEY_RESTORE:
+		parse_template(state, "--restore", &options->load, arg);
+		options->restore = true;
 		return 0;
 	case KEY_PROBE:
 		options->probe = true;

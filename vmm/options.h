@@ -59,6 +59,7 @@ struct vmm_options {
 	bool list_calls; /* only print what the filters let through */
 	unsigned long agent_timeout_ms;
 	struct vmm_template load; /* start from it, if it fits; else boot */
+	bool restore;		  /* it is a snapshot, and there is no else */
 	struct vmm_template save; /* boot, save once the agent waits for work, and end */
 	unsigned int relaxed;	  /* layers of the jail that are left out */
 

@@ -40,9 +40,9 @@ static int identify(int fd, struct memory_file *file, struct error *err)
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
-		return error_set(err, errno, "stat the template's memory");
+		return error_set(err, errno, "stat the saved memory");
 	if (!S_ISREG(st.st_mode))
-		return error_say(err, EINVAL, "the template's memory is not a regular file");
+		return error_say(err, EINVAL, "the saved memory is not a regular file");
 	*file = (struct memory_file){
 		.device = st.st_dev,
 		.inode = st.st_ino,
@@ -92,58 +92,114 @@ static int save_irqchips(const struct kvm *kvm, struct records *out, struct erro
 	return 0;
 }
 
-int snapshot_save(const struct snapshot_machine *machine, int state_fd, int memory_fd,
-		  struct error *err)
+int snapshot_save(const struct snapshot_machine *machine, struct records *out, struct error *err)
 {
 	struct shape shape = shape_of(machine);
-	struct records out = {0};
-	struct memory_file file;
 	int ret = 0;
 
-	records_put(&out, STATE_SHAPE, 0, &shape, sizeof(shape));
+	records_put(out, STATE_SHAPE, 0, &shape, sizeof(shape));
 	for (unsigned int i = 0; ret == 0 && i < machine->vcpu_count; i++)
-		ret = vcpu_save(&machine->vcpus[i], machine->kvm, &out, err);
+		ret = vcpu_save(&machine->vcpus[i], machine->kvm, out, err);
 	if (ret == 0)
-		ret = save_clock(machine->kvm, &out, err);
+		ret = save_clock(machine->kvm, out, err);
 	if (ret == 0)
-		ret = save_irqchips(machine->kvm, &out, err);
+		ret = save_irqchips(machine->kvm, out, err);
 	for (unsigned int i = 0; ret == 0 && i < machine->slot_count; i++)
-		ret = virtio_mmio_save(&machine->slots[i].mmio, &out, i, err);
-	if (ret == 0)
-		ret = vm_memory_save(machine->memory, memory_fd, err);
-	/* Delayed allocation would change its times later. */
-	if (ret == 0 && fsync(memory_fd) < 0)
-		ret = error_set(err, errno, "write guest memory");
-	if (ret == 0)
-		ret = identify(memory_fd, &file, err);
-	if (ret == 0) {
-		records_put(&out, STATE_MEMORY_FILE, 0, &file, sizeof(file));
-		ret = records_write(&out, STATE_VERSION, state_fd, err);
-	}
-	records_destroy(&out);
+		ret = virtio_mmio_save(&machine->slots[i].mmio, out, i, err);
 	return ret;
+}
+
+/* Delayed allocation would change its times later. */
+static int sync_memory(int fd, struct error *err)
+{
+	return fsync(fd) < 0 ? error_set(err, errno, "write guest memory") : 0;
+}
+
+int snapshot_write_template(const struct snapshot_machine *machine, struct records *out,
+			    const struct vmm_template *to, struct error *err)
+{
+	struct memory_file file;
+	uint64_t sum;
+	int ret = vm_memory_save(machine->memory, to->memory_fd, -1, -1, &sum, err);
+
+	if (ret < 0)
+		return ret;
+	vm_memory_gather(to->memory_fd, machine->memory->size);
+	ret = sync_memory(to->memory_fd, err);
+	if (ret == 0)
+		ret = identify(to->memory_fd, &file, err);
+	if (ret < 0)
+		return ret;
+	records_put(out, STATE_MEMORY_FILE, 0, &file, sizeof(file));
+	return records_write(out, STATE_VERSION, to->state_fd, err);
+}
+
+int snapshot_write(const struct snapshot_machine *machine, struct records *out,
+		   const struct vmm_template *to, int origin_fd, struct error *err)
+{
+	uint64_t sum;
+	int ret = vm_memory_save(machine->memory, to->memory_fd, origin_fd, to->pages_fd, &sum,
+				 err);
+
+	if (ret == 0)
+		ret = sync_memory(to->memory_fd, err);
+	if (ret < 0)
+		return ret;
+	records_put(out, STATE_MEMORY_SUM, 0, &sum, sizeof(sum));
+	return records_write(out, STATE_VERSION, to->state_fd, err);
 }
 
 /* --- loading --- */
 
-int snapshot_open(struct records *state, int state_fd, int memory_fd, uint64_t memory_size,
-		  struct error *err)
+static int check_file(const struct records *state, const struct memory_file *file,
+		      struct error *err)
 {
-	struct memory_file file, expected;
-	int ret = records_read(state, STATE_VERSION, state_fd, err);
+	struct memory_file expected;
+
+	if (records_get(state, STATE_MEMORY_FILE, 0, &expected, sizeof(expected)) < 0)
+		return error_say(err, EPROTO, "the state makes no sense");
+	if (memcmp(file, &expected, sizeof(expected)) != 0)
+		return error_say(err, ESTALE, "the memory was altered since it was saved");
+	return 0;
+}
+
+static int open_both(struct records *state, const struct vmm_template *from, uint64_t memory_size,
+		     bool template, struct error *err)
+{
+	struct memory_file file;
+	int ret = records_read(state, STATE_VERSION, from->state_fd, err);
 
 	if (ret < 0)
 		return ret;
-	ret = identify(memory_fd, &file, err);
-	if (ret == 0 && records_get(state, STATE_MEMORY_FILE, 0, &expected, sizeof(expected)) < 0)
-		ret = error_say(err, EPROTO, "the state makes no sense");
-	if (ret == 0 && memcmp(&file, &expected, sizeof(file)) != 0)
-		ret = error_say(err, ESTALE, "the memory was altered since it was saved");
+	ret = identify(from->memory_fd, &file, err);
+	if (ret == 0 && template)
+		ret = check_file(state, &file, err);
 	if (ret == 0 && file.size != memory_size)
 		ret = error_say(err, ESTALE, "the memory is of another size");
 	if (ret < 0)
 		records_destroy(state);
 	return ret;
+}
+
+int snapshot_open_template(struct records *state, const struct vmm_template *from,
+			   uint64_t memory_size, struct error *err)
+{
+	return open_both(state, from, memory_size, true, err);
+}
+
+int snapshot_open(struct records *state, const struct vmm_template *from, uint64_t memory_size,
+		  struct error *err)
+{
+	return open_both(state, from, memory_size, false, err);
+}
+
+int snapshot_check_memory(const struct records *state, uint64_t sum, struct error *err)
+{
+	uint64_t expected;
+
+	if (records_get(state, STATE_MEMORY_SUM, 0, &expected, sizeof(expected)) < 0)
+		return error_say(err, EPROTO, "the state makes no sense");
+	return sum == expected ? 0 : error_say(err, ESTALE, "the memory was altered");
 }
 
 static int check_shape(const struct snapshot_machine *machine, const struct records *state,

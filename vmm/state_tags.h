@@ -5,14 +5,17 @@
 #include "devices/virtio_state.h"
 
 /* Changes with every change of a record's meaning or layout: old files are refused then. */
-#define STATE_VERSION 2
+#define STATE_VERSION 3
 
 /* Tags from 256 on belong to devices. */
 enum state_tag {
-	STATE_SHAPE = 1, /* struct snapshot_shape */
-	STATE_CLOCK,	 /* uint64_t: kvmclock in ns */
-	STATE_IRQCHIP,	 /* struct kvm_irqchip, by chip */
-	STATE_MEMORY_FILE,
+	STATE_SHAPE = 1,   /* struct snapshot_shape */
+	STATE_CLOCK,	   /* uint64_t: kvmclock in ns */
+	STATE_IRQCHIP,	   /* struct kvm_irqchip, by chip */
+	STATE_MEMORY_FILE, /* of a template */
+	STATE_MEMORY_SUM,  /* of a snapshot: uint64_t */
+	STATE_CONTROL,	   /* of a snapshot: the container's, vmm/control_state.c */
+	STATE_REQUESTS,	   /* the same */
 
 	/* By vCPU: KVM's own structs. */
 	STATE_SREGS = 32,

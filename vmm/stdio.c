@@ -86,6 +86,16 @@ void stdio_closed(struct stdio *stdio, uint32_t port)
 		close_fd(&stdio->terminal_fd);
 }
 
+void stdio_close_waiting(struct stdio *stdio)
+{
+	for (int i = 0; i < PROTO_STREAMS; i++) {
+		if (stdio->states[i] != STDIO_WAITING)
+			continue;
+		stdio->states[i] = STDIO_CLOSED;
+		close_fd(&stdio->fds[i]);
+	}
+}
+
 void stdio_buffered(struct stdio *stdio, uint32_t port, bool buffered)
 {
 	uint32_t stream = port - proto_stdio_port(stdio->process, PROTO_STDIN);

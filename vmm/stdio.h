@@ -38,6 +38,9 @@ int stdio_connect(struct stdio *stdio, uint32_t port, struct vsock_endpoint *end
 /* The connection for this port is over. */
 void stdio_closed(struct stdio *stdio, uint32_t port);
 
+/* What is not connected by now will not be. */
+void stdio_close_waiting(struct stdio *stdio);
+
 void stdio_buffered(struct stdio *stdio, uint32_t port, bool buffered);
 
 /* Whether something that was written before waits for a descriptor. */

@@ -34,7 +34,11 @@
 #define IDLE_MS	   20
 #define IDLE_TRIES 250
 
-enum timer_purpose { TIMER_NONE, TIMER_AGENT, TIMER_LOST, TIMER_DRAIN, TIMER_IDLE };
+/* For a snapshot it only has to have nothing under way: looked at so often, each time anew. */
+#define HOLD_MS	   20
+#define HOLD_TRIES 250
+
+enum timer_purpose { TIMER_NONE, TIMER_AGENT, TIMER_LOST, TIMER_DRAIN, TIMER_IDLE, TIMER_HOLD };
 
 struct supervisor {
 	const struct vmm_options *options;
@@ -53,6 +57,11 @@ struct supervisor {
 
 	enum proto_template_use template_use;
 	unsigned int idle_tries;
+
+	/* A snapshot: all but the memory, while the machine rests. */
+	bool held;
+	struct records held_state;
+	unsigned int hold_tries;
 
 	enum machine_end machine_end;
 	char machine_detail[200];
@@ -184,6 +193,45 @@ static int fill_counters(void *ctx, struct proto_counters *counters)
 	return 0;
 }
 
+/* --- a snapshot --- */
+
+static void hold(void *ctx)
+{
+	struct supervisor *sup = ctx;
+
+	if (sup->timer_purpose != TIMER_NONE) {
+		control_held(sup->control, -EBUSY, "the container is just starting or ending");
+		return;
+	}
+	sup->hold_tries = 0;
+	set_timer(sup, TIMER_HOLD, 1);
+}
+
+static void release(void *ctx)
+{
+	struct supervisor *sup = ctx;
+
+	if (sup->timer_purpose == TIMER_HOLD)
+		set_timer(sup, TIMER_NONE, 0);
+	if (!sup->held)
+		return;
+	sup->held = false;
+	records_destroy(&sup->held_state);
+	machine_release(sup->machine);
+}
+
+static int save(void *ctx, const struct vmm_template *to, struct error *err)
+{
+	struct supervisor *sup = ctx;
+	int ret;
+
+	if (!sup->held || !sup->held_state.len)
+		return error_say(err, EINVAL, "SAVE: the machine does not rest, or was saved");
+	ret = machine_write(sup->machine, &sup->held_state, to, err);
+	records_destroy(&sup->held_state);
+	return ret;
+}
+
 static const struct control_events control_events = {
 	.agent_ready = agent_ready,
 	.workload_ended = workload_ended,
@@ -192,6 +240,9 @@ static const struct control_events control_events = {
 	.shutdown = shutdown_without_agent,
 	.attach = attach,
 	.counters = fill_counters,
+	.hold = hold,
+	.save = save,
+	.release = release,
 	.marks = fill_marks,
 };
 
@@ -327,12 +378,50 @@ static void save_when_idle(struct supervisor *sup)
 		set_timer(sup, TIMER_IDLE, IDLE_MS);
 		ret = machine_start(sup->machine, &err);
 	} else {
-		ret = machine_save(sup->machine, to->state_fd, to->memory_fd, &err);
+		ret = machine_save_template(sup->machine, to, &err);
 		if (ret == 0)
 			end_with_status(sup, 0);
 	}
 	if (ret < 0)
 		fail(sup, false, err.message);
+}
+
+static int try_hold(struct supervisor *sup, struct error *err)
+{
+	int ret = machine_hold(sup->machine, err);
+
+	if (ret < 0)
+		return ret;
+	sup->held = true;
+	run_pending(sup);
+	/* Who asked may have gone, the machine may have ended. */
+	if (!sup->held)
+		return -ECANCELED;
+	machine_hold_devices(sup->machine);
+	ret = sup->machine_end == MACHINE_RUNNING
+		      ? control_save(sup->control, &sup->held_state, err)
+		      : error_say(err, ESRCH, "the container has ended");
+	if (ret == 0)
+		ret = machine_save(sup->machine, &sup->held_state, err);
+	if (ret < 0)
+		release(sup);
+	return ret;
+}
+
+/* The machine rests, or runs on for a moment because something is under way. */
+static void hold_when_quiet(struct supervisor *sup)
+{
+	struct error err = {0};
+	int ret;
+
+	set_timer(sup, TIMER_NONE, 0);
+	ret = try_hold(sup, &err);
+	if (ret == -ECANCELED)
+		return;
+	if (ret == -EBUSY && ++sup->hold_tries < HOLD_TRIES)
+		set_timer(sup, TIMER_HOLD, HOLD_MS);
+	else
+		control_held(sup->control, ret, err.message);
 }
 
 static void timer_ready(struct loop_watch *watch, uint32_t events)
@@ -358,6 +447,9 @@ static void timer_ready(struct loop_watch *watch, uint32_t events)
 		break;
 	case TIMER_IDLE:
 		save_when_idle(sup);
+		break;
+	case TIMER_HOLD:
+		hold_when_quiet(sup);
 		break;
 	case TIMER_NONE:
 		break;
@@ -406,12 +498,30 @@ static bool open_template(struct supervisor *sup, struct records *state)
 
 	if (options->load.state_fd < 0)
 		return false;
-	if (snapshot_open(state, options->load.state_fd, options->load.memory_fd,
-			  (uint64_t)options->memory_mib << 20, &err) == 0)
+	if (snapshot_open_template(state, &options->load, (uint64_t)options->memory_mib << 20,
+				   &err) == 0)
 		return true;
 	sup->template_use = PROTO_TEMPLATE_REFUSED;
 	log_warn("%s: the template is refused: %s", options->id, err.message);
 	return false;
+}
+
+static int restore_machine(struct supervisor *sup, struct error *err)
+{
+	struct records state = {0};
+	struct error why = {0};
+	int ret = snapshot_open(&state, &sup->options->load,
+				(uint64_t)sup->options->memory_mib << 20, &why);
+
+	if (ret == 0)
+		ret = control_load(sup->control, &state, &why);
+	if (ret == 0)
+		ret = machine_build(sup->machine, &state, &why);
+	records_destroy(&state);
+	if (ret < 0)
+		return error_say(err, -ret, "the snapshot is refused: %s", why.message);
+	sup->template_use = PROTO_TEMPLATE_USED;
+	return 0;
 }
 
 /* A template is never a reason to fail. */
@@ -421,6 +531,8 @@ static int build_machine(struct supervisor *sup, struct error *err)
 	struct error why = {0};
 	int ret;
 
+	if (sup->options->restore)
+		return restore_machine(sup, err);
 	if (!open_template(sup, &state))
 		return machine_build(sup->machine, NULL, err);
 	ret = machine_build(sup->machine, &state, &why);
@@ -462,7 +574,7 @@ static int start(struct supervisor *sup, struct error *err)
 	if (ret == 0 && sup->template_use == PROTO_TEMPLATE_USED) {
 		ret = control_resume(sup->control);
 		if (ret < 0)
-			error_set(err, -ret, "go on from the template");
+			error_set(err, -ret, "go on from where it was saved");
 	}
 	return ret;
 }
@@ -568,6 +680,7 @@ int supervisor_run(const struct vmm_options *options, struct stdio *stdio, uint6
 	log_marks(&sup);
 	if (sup.machine)
 		machine_stop(sup.machine);
+	records_destroy(&sup.held_state);
 	report(&sup);
 	flush(&sup);
 	machine_destroy(sup.machine);

@@ -163,11 +163,44 @@ static void mark_first_run(struct vcpu_machine *machine)
 	machine->first_run_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* An access that went to a device is completed by the next KVM_RUN: one that does no more. */
+static bool complete_access(struct vcpu *vcpu)
+{
+	vcpu->run->immediate_exit = 1;
+	while (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
+		if (!handle_exit(vcpu))
+			return false;
+	return true;
+}
+
+static bool rest(struct vcpu *vcpu)
+{
+	struct vcpu_machine *machine = vcpu->machine;
+
+	if (!complete_access(vcpu))
+		return false;
+	pthread_mutex_lock(&machine->rest_lock);
+	vcpu->rests = true;
+	pthread_cond_broadcast(&machine->rest_changed);
+	while (atomic_load(&machine->holding) && !atomic_load(&machine->stopping))
+		pthread_cond_wait(&machine->rest_changed, &machine->rest_lock);
+	vcpu->rests = false;
+	/* Before it is looked whether to rest again: a kick from then on is not lost. */
+	vcpu->run->immediate_exit = 0;
+	pthread_mutex_unlock(&machine->rest_lock);
+	return true;
+}
+
 void vcpu_run(struct vcpu *vcpu)
 {
 	if (vcpu->index == 0)
 		mark_first_run(vcpu->machine);
 	while (!atomic_load(&vcpu->machine->stopping)) {
+		if (atomic_load(&vcpu->machine->holding)) {
+			if (!rest(vcpu))
+				return;
+			continue;
+		}
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
 			/* EAGAIN: a vCPU that waits for its start-up interrupt. */
 			if (errno == EINTR || errno == EAGAIN) {
@@ -197,6 +230,10 @@ static void *vcpu_thread(void *arg)
 	if (vcpu->machine->thread_begins)
 		vcpu->machine->thread_begins(vcpu->machine->ctx);
 	vcpu_run(vcpu);
+	pthread_mutex_lock(&vcpu->machine->rest_lock);
+	vcpu->rests = true;
+	pthread_cond_broadcast(&vcpu->machine->rest_changed);
+	pthread_mutex_unlock(&vcpu->machine->rest_lock);
 	return NULL;
 }
 
@@ -205,6 +242,7 @@ int vcpu_start(struct vcpu *vcpu, struct error *err)
 	int ret;
 
 	vcpu->run->immediate_exit = 0; /* a kick of the last time */
+	vcpu->rests = false;
 	ret = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
 	if (ret)
 		return error_set(err, ret, "start vCPU %u", vcpu->index);
@@ -227,6 +265,28 @@ void vcpu_kick(struct vcpu *vcpu)
 	 */
 	if (vcpu->tid)
 		syscall(SYS_tgkill, self, vcpu->tid, KICK_SIGNAL);
+}
+
+void vcpus_hold(struct vcpu *vcpus, unsigned int count)
+{
+	struct vcpu_machine *machine = vcpus[0].machine;
+
+	atomic_store(&machine->holding, true);
+	for (unsigned int i = 0; i < count; i++)
+		vcpu_kick(&vcpus[i]);
+	pthread_mutex_lock(&machine->rest_lock);
+	for (unsigned int i = 0; i < count; i++)
+		while (!vcpus[i].rests)
+			pthread_cond_wait(&machine->rest_changed, &machine->rest_lock);
+	pthread_mutex_unlock(&machine->rest_lock);
+}
+
+void vcpus_release(struct vcpu_machine *machine)
+{
+	pthread_mutex_lock(&machine->rest_lock);
+	atomic_store(&machine->holding, false);
+	pthread_cond_broadcast(&machine->rest_changed);
+	pthread_mutex_unlock(&machine->rest_lock);
 }
 
 void vcpu_join(struct vcpu *vcpu)

@@ -32,7 +32,10 @@ struct vcpu_machine {
 	void (*end)(void *ctx, enum machine_end why, const char *detail);
 	void (*thread_begins)(void *ctx); /* optional: first of all, on the vCPU's thread */
 	void *ctx;
-	atomic_bool stopping;	       /* every vCPU leaves its loop when it sees it */
+	atomic_bool stopping;	   /* every vCPU leaves its loop when it sees it */
+	atomic_bool holding;	   /* every vCPU rests as long as it sees it */
+	pthread_mutex_t rest_lock; /* of both, and of `rests` of each vCPU */
+	pthread_cond_t rest_changed;
 	_Atomic uint64_t first_run_ns; /* CLOCK_MONOTONIC, 0 before */
 };
 
@@ -45,6 +48,7 @@ struct vcpu {
 	pthread_t thread;
 	_Atomic pid_t tid; /* of the thread, 0 before it runs */
 	bool started;
+	bool rests;		     /* on its own thread, or that has ended */
 	uint64_t exits[PROTO_EXITS]; /* by kind; written by its thread, read by any (relaxed) */
 };
 
@@ -58,6 +62,14 @@ int vcpu_start(struct vcpu *vcpu, struct error *err);
 
 /* machine->stopping is set: brings the vCPU out of KVM_RUN. */
 void vcpu_kick(struct vcpu *vcpu);
+
+/*
+ * All of them rest, with nothing half done: whatever went to a device has come back. They must have
+ * been started.
+ */
+void vcpus_hold(struct vcpu *vcpus, unsigned int count);
+/* They go on; so they do when the machine is stopping, which has to be told here too. */
+void vcpus_release(struct vcpu_machine *machine);
 
 /* Waits for the thread, which has been told to stop. Harmless when it was never started. */
 void vcpu_join(struct vcpu *vcpu);

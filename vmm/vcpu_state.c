@@ -209,17 +209,11 @@ static int load_msrs(struct vcpu *vcpu, const struct records *in, struct error *
 
 /* --- the whole --- */
 
-int vcpu_save(struct vcpu *vcpu, const struct kvm *kvm, struct records *out, struct error *err)
+static int save_rested(struct vcpu *vcpu, const struct kvm *kvm, struct records *out,
+		       struct error *err)
 {
-	int ret;
+	int ret = save_parts(vcpu, before_msrs, COUNT(before_msrs), out, err);
 
-	/* An access that went to a device is completed by the next KVM_RUN: one that does no more.
-	 */
-	vcpu->run->immediate_exit = 1;
-	if (ioctl(vcpu->fd, KVM_RUN, 0) < 0 && errno != EINTR)
-		return error_set(err, errno, "KVM: complete vCPU %u's last access", vcpu->index);
-	vcpu->run->immediate_exit = 0;
-	ret = save_parts(vcpu, before_msrs, COUNT(before_msrs), out, err);
 	if (ret == 0)
 		ret = save_xsave(vcpu, kvm, out, err);
 	if (ret == 0)
@@ -227,6 +221,19 @@ int vcpu_save(struct vcpu *vcpu, const struct kvm *kvm, struct records *out, str
 	if (ret == 0)
 		ret = save_parts(vcpu, after_msrs, COUNT(after_msrs), out, err);
 	return ret;
+}
+
+int vcpu_save(struct vcpu *vcpu, const struct kvm *kvm, struct records *out, struct error *err)
+{
+	if (vcpu->rests && vcpu->started)
+		return save_rested(vcpu, kvm, out, err);
+	/* An access that went to a device is completed by the next KVM_RUN: one that does no more.
+	 */
+	vcpu->run->immediate_exit = 1;
+	if (ioctl(vcpu->fd, KVM_RUN, 0) < 0 && errno != EINTR)
+		return error_set(err, errno, "KVM: complete vCPU %u's last access", vcpu->index);
+	vcpu->run->immediate_exit = 0;
+	return save_rested(vcpu, kvm, out, err);
 }
 
 int vcpu_load(struct vcpu *vcpu, const struct kvm *kvm, const struct records *in, struct error *err)

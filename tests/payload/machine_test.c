@@ -58,7 +58,7 @@ static int build_machine(struct machine *machine, const struct vmm_options *opti
 
 	if (options->load.state_fd < 0)
 		return machine_build(machine, NULL, err);
-	ret = snapshot_open(&state, options->load.state_fd, options->load.memory_fd, size, err);
+	ret = snapshot_open_template(&state, &options->load, size, err);
 	if (ret == 0)
 		ret = machine_build(machine, &state, err);
 	records_destroy(&state);
@@ -98,7 +98,7 @@ static void run_machine(struct vmm_options *options, struct outcome *outcome, co
 	ck_assert_uint_ne(marks.vm_created_ns, 0);
 	ck_assert_uint_gt(marks.kernel_entered_ns, marks.vm_created_ns);
 	if (options->save.state_fd >= 0) {
-		ret = machine_save(machine, options->save.state_fd, options->save.memory_fd, &err);
+		ret = machine_save_template(machine, &options->save, &err);
 		ck_assert_msg(ret == 0, "%s", err.message);
 	}
 	machine_destroy(machine);
@@ -187,8 +187,7 @@ START_TEST(a_machine_of_another_shape_boots)
 	options.load = files;
 	options.cpus = 1;
 	config.options = &options;
-	ck_assert_int_eq(snapshot_open(&state, files.state_fd, files.memory_fd, 64u << 20, NULL),
-			 0);
+	ck_assert_int_eq(snapshot_open_template(&state, &files, 64u << 20, NULL), 0);
 	ck_assert_int_eq(machine_create(&machine, &config, NULL), 0);
 	ck_assert_int_eq(machine_build(machine, &state, NULL), -ESTALE);
 	ck_assert_int_eq(machine_build(machine, NULL, NULL), 0);
@@ -213,10 +212,8 @@ START_TEST(memory_that_was_altered_is_refused)
 	/* The times of files move with the clock's tick. */
 	usleep(20000);
 	ck_assert_int_eq(pwrite(files.memory_fd, "x", 1, 12345), 1);
-	ck_assert_int_eq(snapshot_open(&state, files.state_fd, files.memory_fd, 64u << 20, NULL),
-			 -ESTALE);
-	ck_assert_int_eq(snapshot_open(&state, files.state_fd, files.memory_fd, 65u << 20, NULL),
-			 -ESTALE);
+	ck_assert_int_eq(snapshot_open_template(&state, &files, 64u << 20, NULL), -ESTALE);
+	ck_assert_int_eq(snapshot_open_template(&state, &files, 65u << 20, NULL), -ESTALE);
 }
 END_TEST
 

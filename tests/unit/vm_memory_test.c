@@ -12,6 +12,7 @@
 
 static struct vm_memory memory, copy;
 static int file_fd;
+static uint64_t saved_sum;
 
 static void setup(void)
 {
@@ -20,7 +21,7 @@ static void setup(void)
 	memset(memory.base, 1, 5000);
 	memory.base[(5 << 20) + 17] = 2;
 	memory.base[SIZE - 1] = 3;
-	ck_assert_int_eq(vm_memory_save(&memory, file_fd, NULL), 0);
+	ck_assert_int_eq(vm_memory_save(&memory, file_fd, -1, -1, &saved_sum, NULL), 0);
 }
 
 static void teardown(void)
@@ -33,7 +34,7 @@ START_TEST(a_copy_has_what_was_saved_and_no_more)
 {
 	struct stat st;
 
-	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, NULL), 0);
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, NULL, NULL), 0);
 	/* Holes stay holes; the host may have huge pages. Looking at one fills it. */
 	ck_assert_int_eq(fstat(copy.fd, &st), 0);
 	ck_assert_int_le(st.st_blocks * 512, 3 * (2 << 20));
@@ -53,11 +54,11 @@ START_TEST(a_file_of_another_size_stays_within_the_memory)
 {
 	ck_assert_int_eq(ftruncate(file_fd, 2 * SIZE), 0);
 	ck_assert_int_eq(pwrite(file_fd, "beyond", 6, SIZE), 6);
-	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, NULL), 0);
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, NULL, NULL), 0);
 	ck_assert(!memcmp(copy.base, memory.base, SIZE));
 	vm_memory_destroy(&copy);
 	ck_assert_int_eq(ftruncate(file_fd, 4096), 0);
-	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, NULL), 0);
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, NULL, NULL), 0);
 	ck_assert(!memcmp(copy.base, memory.base, 4096));
 	ck_assert_uint_eq(copy.base[4096], 0);
 	vm_memory_destroy(&copy);
@@ -70,7 +71,7 @@ START_TEST(what_cannot_be_read_is_an_error)
 	int ends[2];
 
 	ck_assert_int_eq(pipe(ends), 0);
-	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, ends[0], &err), -ESPIPE);
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, ends[0], NULL, &err), -ESPIPE);
 	ck_assert_str_eq(err.message, "guest memory: look for data: Illegal seek");
 	close(ends[0]);
 	close(ends[1]);

@@ -117,6 +117,30 @@ static const struct filter_rule filter_rules[] = {
 	{VCPU, "ioctl", IF(IS(1, KVM_GET_REGS)), .reason = "where it was when KVM gave up",
 	 .unseen = "a guest in the payload tests ends so"},
 
+/* A snapshot: all that KVM knows of the guest is read, and written to a file that came with
+   SAVE. */
+#define SNAPSHOT .unseen = "tests of checkpoints"
+	{MAIN, "ioctl", IF(IS(1, KVM_CHECK_EXTENSION)), .reason = "how long it is", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_MSR_INDEX_LIST)), .reason = "the same", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_TSC_KHZ)), .reason = "where it can go on", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_CLOCK)), .reason = "the guest's time", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_IRQCHIP)), .reason = "interrupts", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_LAPIC)), .reason = "interrupts", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_REGS)), .reason = "vCPUs", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_SREGS)), .reason = "vCPUs", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_XCRS)), .reason = "vCPUs", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_XSAVE)), .reason = "vCPUs", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_XSAVE2)), .reason = "vCPUs", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_DEBUGREGS)), .reason = "vCPUs", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_MSRS)), .reason = "vCPUs", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_MP_STATE)), .reason = "vCPUs", SNAPSHOT},
+	{MAIN, "ioctl", IF(IS(1, KVM_GET_VCPU_EVENTS)), .reason = "vCPUs", SNAPSHOT},
+	{MAIN, "lseek", ANY, .reason = "where there is memory", SNAPSHOT},
+	{MAIN, "pread64", ANY, .reason = "which of it is the clone's own", SNAPSHOT},
+	{MAIN, "ftruncate", ANY, .reason = "the files", SNAPSHOT},
+	{MAIN, "pwrite64", ANY, .reason = "the files", SNAPSHOT},
+	{MAIN, "fsync", ANY, .reason = "the files", SNAPSHOT},
+
 	/* Disks. The ring itself is bound to four operations (devices/blk_io.c). */
 	{DISK, "io_uring_enter", ANY, .reason = "requests to the disk's ring"},
 	{DISK, "preadv2", ANY, .reason = "disks where the host forbids io_uring"},
