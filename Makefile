@@ -95,6 +95,7 @@ soak: all
 		tests/integration/images.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env NET_MIB=512 NET_CONNECTIONS=1000 bats --timing tests/engines/network.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
+	@LAB_TIMEOUT=36000 tests/on-kvm env CHECKPOINT_ROUNDS=50 bats --timing -f 'time and again' tests/integration/checkpoint.bats
 
 sanitize: $(BUILD)/sanitize/unit $(BUILD)/sanitize/payload fuzz-replay
 	@$<

@@ -23,9 +23,10 @@ counter='
 
 # starts SCRIPT: it runs in the background, what it says goes to $WORK/out.
 starts() {
+	config '.root.readonly = false'
 	command_is /bin/sh -c "$1"
 	bulkhead run -d -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>"$WORK/err"
-	eventually test -s "$WORK/out"
+	eventually test -s "$WORK/out" || { cat "$WORK/err" >&2; return 1; }
 }
 
 checkpoint() {
@@ -36,9 +37,13 @@ restore() {
 	bulkhead restore -d -b "$BUNDLE" --image-path "$WORK/image" "$@" "$ID" </dev/null >"$WORK/out" 2>"$WORK/err"
 }
 
-# The last whole line.
-last() {
-	sed -n '$!p' "$WORK/out" | tail -n 1
+# more_lines_than N: it has said so much.
+more_lines_than() {
+	[ "$(wc -l <"$WORK/out")" -gt "$1" ]
+}
+
+is_stopped() {
+	[ "$(status_of "$ID")" = stopped ]
 }
 
 count_grows() {
@@ -50,13 +55,13 @@ count_grows() {
 	before=$(host_footprint)
 	starts "$counter"
 	for ((round = 0; round < CHECKPOINT_ROUNDS; round++)); do
-		eventually test "$(wc -l <"$WORK/out")" -gt 3
+		eventually more_lines_than 3
 		checkpoint
 		# As with runc, the container is gone.
 		refuses 'container does not exist' state "$ID"
 		read -r last_count last_up < <(tail -n 1 "$WORK/out")
 		restore
-		eventually test "$(wc -l <"$WORK/out")" -gt 1
+		eventually more_lines_than 1
 		read -r first_count first_up <"$WORK/out"
 		# One line may have been on its way.
 		[ "$first_count" -ge "$((last_count + 1))" ] && [ "$first_count" -le "$((last_count + 2))" ]
@@ -72,7 +77,97 @@ count_grows() {
 		[ $((then - now)) -ge -1 ] && [ $((then - now)) -le 3 ]
 	done
 	bulkhead kill "$ID" TERM
-	eventually test "$(status_of "$ID")" = stopped
+	eventually is_stopped
 	bulkhead delete "$ID"
 	[ "$(host_footprint)" = "$before" ]
+}
+
+# A count and the guest's random numbers, from a VM that came from a template.
+@test "a clone of a template is saved whole; left running, both go on, and each as a machine of its own" {
+	bulkhead template clear
+	config '.root.readonly = false'
+	bulkhead run -b "$BUNDLE" "$ID" </dev/null
+	bulkhead template wait
+	command_is /bin/sh -c 'head -c 20000000 /dev/urandom >/dev/shm/file; sum=$(md5sum </dev/shm/file); i=0
+		while :; do i=$((i + 1)); [ "$sum" = "$(md5sum </dev/shm/file)" ] && echo $i $(head -c 8 /dev/urandom | md5sum); done'
+	bulkhead run -d --timings "$WORK/timings" -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>"$WORK/err"
+	[ "$(jq -r .template "$WORK/timings")" = used ]
+	eventually more_lines_than 1
+	# The template may be gone by then.
+	bulkhead template clear
+	cp "$WORK/out" "$WORK/out.before"
+	checkpoint --leave-running
+	[ "$(status_of "$ID")" = running ]
+	lines=$(wc -l <"$WORK/out")
+	eventually more_lines_than "$lines"
+	bulkhead kill "$ID" KILL
+	eventually is_stopped
+	bulkhead delete "$ID"
+	cp "$WORK/out" "$WORK/out.left"
+	restore
+	eventually more_lines_than 2
+	# Not one of their random numbers is the same, but for those before the checkpoint.
+	sort "$WORK/out" "$WORK/out.left" | awk '{ print $2 }' | uniq -d >"$WORK/same"
+	[ ! -s "$WORK/same" ]
+	bulkhead delete --force "$ID"
+}
+
+# damage COMMAND: to a copy of the image.
+damage() {
+	rm -rf "$WORK/image"
+	cp -a --sparse=always "$WORK/whole" "$WORK/image"
+	(cd "$WORK/image" && bash -c "$1")
+}
+
+@test "an image that was cut, altered, is another's or another version's is refused in one line and leaves nothing" {
+	local before
+	starts "$counter"
+	checkpoint
+	before=$(host_footprint)
+	mv "$WORK/image" "$WORK/whole"
+	while read -r text damage; do
+		damage "$damage"
+		refuses "${text//_/ }" restore -d -b "$BUNDLE" --image-path "$WORK/image" "$ID"
+		[ "$(host_footprint)" = "$before" ]
+	done <<-'END'
+		the_state_was_altered printf x | dd of=state bs=1 seek=5000 conv=notrunc status=none
+		the_state_was_altered truncate -s -8 state
+		memory_is_of_another_size truncate -s -4096 memory
+		memory_was_altered printf xyz | dd of=memory bs=1 seek=40000001 conv=notrunc status=none
+		scratch_disk_was_altered printf xyz | dd of=scratch bs=1 seek=9000 conv=notrunc status=none
+		scratch_disk_was_altered truncate -s -4096 scratch
+		of_another_version sed -i "s/.version.: 1/\"version\": 2/" snapshot.json
+		is_broken truncate -s 20 snapshot.json
+		snapshot.json:_No_such_file rm snapshot.json
+		another_CPU sed -i "s/.vcpus.: 1/\"vcpus\": 2/" snapshot.json
+		nobody_else's chmod 666 memory
+		must_belong chmod 777 .
+		root_of_the_bundle sed -i "s/\"layers\": \[/&\"0\",/" snapshot.json
+	END
+	# Copied, and of holes only where there were zeroes: it is still the same.
+	damage true
+	touch "$BUNDLE/rootfs/new"
+	refuses 'root of the bundle' restore -d -b "$BUNDLE" --image-path "$WORK/image" "$ID"
+	rm "$BUNDLE/rootfs/new"
+	[ "$(host_footprint)" = "$before" ]
+}
+
+@test "what cannot be carried is refused in one line, and the container goes on" {
+	local lines
+	refuses 'container does not exist' checkpoint "$ID"
+	starts "$counter"
+	refuses 'nothing before it' checkpoint --pre-dump "$ID"
+	refuses "CRIU's" checkpoint --lazy-pages "$ID"
+	bulkhead exec -d "$ID" sleep 1000 </dev/null >/dev/null 2>&1
+	refuses 'process of exec that runs in it cannot be carried' checkpoint --image-path "$WORK/image" "$ID"
+	[ ! -e "$WORK/image" ]
+	lines=$(wc -l <"$WORK/out")
+	eventually more_lines_than "$lines"
+	bulkhead delete --force "$ID"
+	mkdir "$WORK/volume"
+	config '.mounts += [{destination: "/volume", type: "bind", source: $dir, options: ["rbind"]}]' --arg dir "$WORK/volume"
+	starts "$counter"
+	refuses 'files that it shares with the host cannot be carried' checkpoint --image-path "$WORK/image" "$ID"
+	lines=$(wc -l <"$WORK/out")
+	eventually more_lines_than "$lines"
 }

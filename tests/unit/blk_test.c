@@ -482,6 +482,31 @@ START_TEST(after_a_reset_memory_is_left_alone)
 }
 END_TEST
 
+/* What has begun is finished by then, the rest begins when it is released. */
+START_TEST(while_it_is_held_memory_is_left_alone)
+{
+	static uint8_t before[DRIVER_MEMORY_LEN];
+	uint64_t status;
+
+	for (int round = 0; round < 8; round++) {
+		submit_many(&status);
+		if (round % 2)
+			usleep(100 * (useconds_t)round);
+		virtio_mmio_hold(&driver.mmio);
+		memcpy(before, driver.bytes, sizeof(before));
+		driver_kick(&driver, 0);
+		usleep(2000);
+		ck_assert_mem_eq(before, driver.bytes, sizeof(before));
+		virtio_mmio_release(&driver.mmio);
+		for (unsigned int i = 0; i < 42; i++)
+			ck_assert_uint_eq(driver_wait(&driver, 0).len, PIECE + 1);
+		driver_forget(&driver);
+		driver_reset(&driver);
+		driver_start(&driver, DRIVER_FEATURES);
+	}
+}
+END_TEST
+
 START_TEST(a_read_only_disk_stays_as_it_is)
 {
 	uint64_t data = driver_alloc(&driver, PIECE);
@@ -694,6 +719,7 @@ static TCase *all_cases(const char *name, void (*fixture)(void))
 	tcase_add_test(tcase, large_requests_go_in_steps);
 	tcase_add_test(tcase, many_requests_at_once);
 	tcase_add_test(tcase, after_a_reset_memory_is_left_alone);
+	tcase_add_test(tcase, while_it_is_held_memory_is_left_alone);
 	tcase_add_test(tcase, what_is_no_disk_is_refused);
 	return tcase;
 }

@@ -33,8 +33,10 @@ static void teardown(void)
 START_TEST(a_copy_has_what_was_saved_and_no_more)
 {
 	struct stat st;
+	uint64_t sum;
 
-	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, NULL, NULL), 0);
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, &sum, NULL), 0);
+	ck_assert_uint_eq(sum, saved_sum);
 	/* Holes stay holes; the host may have huge pages. Looking at one fills it. */
 	ck_assert_int_eq(fstat(copy.fd, &st), 0);
 	ck_assert_int_le(st.st_blocks * 512, 3 * (2 << 20));
@@ -46,6 +48,37 @@ START_TEST(a_copy_has_what_was_saved_and_no_more)
 	ck_assert_int_eq(vm_memory_clone(&copy, SIZE, file_fd, -1, NULL), 0);
 	ck_assert(!memcmp(copy.base, memory.base, SIZE));
 	vm_memory_destroy(&copy);
+}
+END_TEST
+
+/* What was written, what the template has, and nothing else; wherever the holes are in the file. */
+START_TEST(a_clone_is_saved_by_what_is_its_own)
+{
+	uint8_t bits[SIZE / 4096 / 8] = {[SIZE / 4096 / 16] = 4};
+	int out_fd = memfd_create("snapshot", MFD_CLOEXEC);
+	int pages_fd = memfd_create("pages", MFD_CLOEXEC);
+	uint64_t offset = SIZE / 2 + 2 * 4096 + 5, sum, other;
+	struct vm_memory clone;
+	uint8_t zeroes[4096] = {0};
+
+	ck_assert_int_eq(vm_memory_clone(&clone, SIZE, file_fd, -1, NULL), 0);
+	clone.base[offset] = 7;
+	ck_assert_int_eq(vm_memory_save(&clone, out_fd, file_fd, pages_fd, &sum, NULL), -EINVAL);
+	ck_assert_int_eq(write(pages_fd, bits, sizeof(bits)), (ssize_t)sizeof(bits));
+	ck_assert_int_eq(vm_memory_save(&clone, out_fd, file_fd, pages_fd, &sum, NULL), 0);
+	ck_assert_uint_ne(sum, saved_sum);
+	ck_assert_int_eq(pwrite(out_fd, zeroes, 4096, 3 << 20), 4096);
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, out_fd, &other, NULL), 0);
+	ck_assert_uint_eq(other, sum);
+	ck_assert(!memcmp(copy.base, clone.base, SIZE));
+	vm_memory_destroy(&copy);
+	ck_assert_int_eq(pwrite(out_fd, "x", 1, (5 << 20) + 18), 1);
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, out_fd, &other, NULL), 0);
+	ck_assert_uint_ne(other, sum);
+	vm_memory_destroy(&copy);
+	vm_memory_destroy(&clone);
+	close(out_fd);
+	close(pages_fd);
 }
 END_TEST
 
@@ -85,6 +118,7 @@ Suite *vm_memory_suite(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_copy_has_what_was_saved_and_no_more);
+	tcase_add_test(tc, a_clone_is_saved_by_what_is_its_own);
 	tcase_add_test(tc, a_file_of_another_size_stays_within_the_memory);
 	tcase_add_test(tc, what_cannot_be_read_is_an_error);
 	suite_add_tcase(suite, tc);
