@@ -88,7 +88,7 @@ count_grows() {
 	config '.root.readonly = false'
 	bulkhead run -b "$BUNDLE" "$ID" </dev/null
 	bulkhead template wait
-	command_is /bin/sh -c 'head -c 20000000 /dev/urandom >/dev/shm/file; sum=$(md5sum </dev/shm/file); i=0
+	command_is /bin/sh -c 'head -c 4000000 /dev/urandom >/dev/shm/file; sum=$(md5sum </dev/shm/file); i=0
 		while :; do i=$((i + 1)); [ "$sum" = "$(md5sum </dev/shm/file)" ] && echo $i $(head -c 8 /dev/urandom | md5sum); done'
 	bulkhead run -d --timings "$WORK/timings" -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>"$WORK/err"
 	[ "$(jq -r .template "$WORK/timings")" = used ]
@@ -128,7 +128,6 @@ damage() {
 	while read -r text damage; do
 		damage "$damage"
 		refuses "${text//_/ }" restore -d -b "$BUNDLE" --image-path "$WORK/image" "$ID"
-		[ "$(host_footprint)" = "$before" ]
 	done <<-'END'
 		the_state_was_altered printf x | dd of=state bs=1 seek=5000 conv=notrunc status=none
 		the_state_was_altered truncate -s -8 state
