@@ -172,6 +172,7 @@ static int save_vm(json_t *doc, const struct state *state, struct control *contr
 		   const json_t *vm, struct error *err)
 {
 	cleanup_fd int state_fd = -1, memory_fd = -1, pages_fd = -1;
+	json_int_t mib = json_integer_value(json_object_get(vm, "memory"));
 	int fds[3], ret;
 
 	ret = control_request(control, PROTO_HOLD, NULL, 0, HOLD_MS, NULL, err);
@@ -184,11 +185,13 @@ static int save_vm(json_t *doc, const struct state *state, struct control *contr
 	fds[2] = pages_fd;
 	if (state_fd < 0 || memory_fd < 0)
 		return -EIO;
+	if (ftruncate(memory_fd, (off_t)mib << 20) < 0)
+		return error_set(err, errno, "make memory %lld MiB large", mib);
 	ret = control_request_fds(control, PROTO_SAVE, NULL, 0,
 				  &(struct control_fds){fds, pages_fd < 0 ? 2 : 3}, SAVE_MS, NULL,
 				  err);
-	if (ret == 0 && fsync(state_fd) < 0)
-		ret = error_set(err, errno, "write the state");
+	if (ret == 0 && (fsync(memory_fd) < 0 || fsync(state_fd) < 0))
+		ret = error_set(err, errno, "write memory and state");
 	if (ret == 0 && json_object_set_new(doc, "state", digest_of(state_fd, err)) < 0)
 		ret = -EIO;
 	return ret;

@@ -40,9 +40,9 @@ int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, uint64_t *
 		   struct error *err);
 
 /*
- * Writes the memory to an empty file; pages of zeroes become holes. Nobody writes meanwhile. Of a
- * clone, origin_fd is what it was cloned from, and pages_fd has a bit for each page of its own.
- * *sum is of what is not zero, and where it is.
+ * Writes the memory to a file of its size with nothing in it; pages of zeroes become holes. Nobody
+ * writes meanwhile. Of a clone, origin_fd is what it was cloned from, and pages_fd has a bit for
+ * each page of its own. *sum is of what is not zero, and where it is.
  */
 int vm_memory_save(const struct vm_memory *mem, int file_fd, int origin_fd, int pages_fd,
 		   uint64_t *sum, struct error *err);

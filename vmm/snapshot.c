@@ -109,23 +109,23 @@ int snapshot_save(const struct snapshot_machine *machine, struct records *out, s
 	return ret;
 }
 
-/* Delayed allocation would change its times later. */
-static int sync_memory(int fd, struct error *err)
-{
-	return fsync(fd) < 0 ? error_set(err, errno, "write guest memory") : 0;
-}
-
 int snapshot_write_template(const struct snapshot_machine *machine, struct records *out,
 			    const struct vmm_template *to, struct error *err)
 {
 	struct memory_file file;
 	uint64_t sum;
-	int ret = vm_memory_save(machine->memory, to->memory_fd, -1, -1, &sum, err);
+	int ret;
 
+	if (ftruncate(to->memory_fd, (off_t)machine->memory->size) < 0)
+		return error_set(err, errno, "guest memory: %llu MiB",
+				 (unsigned long long)machine->memory->size >> 20);
+	ret = vm_memory_save(machine->memory, to->memory_fd, -1, -1, &sum, err);
 	if (ret < 0)
 		return ret;
 	vm_memory_gather(to->memory_fd, machine->memory->size);
-	ret = sync_memory(to->memory_fd, err);
+	/* Delayed allocation would change its times later. */
+	if (fsync(to->memory_fd) < 0)
+		ret = error_set(err, errno, "write guest memory");
 	if (ret == 0)
 		ret = identify(to->memory_fd, &file, err);
 	if (ret < 0)
@@ -141,8 +141,6 @@ int snapshot_write(const struct snapshot_machine *machine, struct records *out,
 	int ret = vm_memory_save(machine->memory, to->memory_fd, origin_fd, to->pages_fd, &sum,
 				 err);
 
-	if (ret == 0)
-		ret = sync_memory(to->memory_fd, err);
 	if (ret < 0)
 		return ret;
 	records_put(out, STATE_MEMORY_SUM, 0, &sum, sizeof(sum));

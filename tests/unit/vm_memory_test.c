@@ -17,6 +17,7 @@ static uint64_t saved_sum;
 static void setup(void)
 {
 	file_fd = memfd_create("template", MFD_CLOEXEC);
+	ck_assert_int_eq(ftruncate(file_fd, SIZE), 0);
 	ck_assert_int_eq(vm_memory_create(&memory, SIZE, NULL), 0);
 	memset(memory.base, 1, 5000);
 	memory.base[(5 << 20) + 17] = 2;
@@ -61,6 +62,7 @@ START_TEST(a_clone_is_saved_by_what_is_its_own)
 	struct vm_memory clone;
 	uint8_t zeroes[4096] = {0};
 
+	ck_assert_int_eq(ftruncate(out_fd, SIZE), 0);
 	ck_assert_int_eq(vm_memory_clone(&clone, SIZE, file_fd, -1, NULL), 0);
 	clone.base[offset] = 7;
 	ck_assert_int_eq(vm_memory_save(&clone, out_fd, file_fd, pages_fd, &sum, NULL), -EINVAL);

@@ -136,10 +136,7 @@ static const struct filter_rule filter_rules[] = {
 	{MAIN, "ioctl", IF(IS(1, KVM_GET_MP_STATE)), .reason = "vCPUs", SNAPSHOT},
 	{MAIN, "ioctl", IF(IS(1, KVM_GET_VCPU_EVENTS)), .reason = "vCPUs", SNAPSHOT},
 	{MAIN, "lseek", ANY, .reason = "where there is memory", SNAPSHOT},
-	{MAIN, "pread64", ANY, .reason = "which of it is the clone's own", SNAPSHOT},
-	{MAIN, "ftruncate", ANY, .reason = "the files", SNAPSHOT},
 	{MAIN, "pwrite64", ANY, .reason = "the files", SNAPSHOT},
-	{MAIN, "fsync", ANY, .reason = "the files", SNAPSHOT},
 
 	/* Disks. The ring itself is bound to four operations (devices/blk_io.c). */
 	{DISK, "io_uring_enter", ANY, .reason = "requests to the disk's ring"},
