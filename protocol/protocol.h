@@ -93,8 +93,8 @@ enum proto_type {
 	/*
 	 * A snapshot; both answered by the VMM. HOLD, no body: OK once the machine rests, which it
 	 * does as long as this connection stands. SAVE, no body: from the same client, with
-	 * descriptors: two empty files for state and memory, and for a machine that came from a
-	 * template one with a bit for each page that is its own.
+	 * descriptors: an empty file for the state, one of the right length for the memory, and for
+	 * a machine that came from a template one with a bit for each page that is its own.
 	 */
 	PROTO_HOLD,
 	PROTO_SAVE,
