@@ -170,3 +170,21 @@ damage() {
 	lines=$(wc -l <"$WORK/out")
 	eventually more_lines_than "$lines"
 }
+
+@test "two vCPUs that write to the disk, and a paused container, come back as they were" {
+	config '.annotations["io.bulkhead.vcpus"] = "2"'
+	starts '(while :; do head -c 100000 /dev/urandom >/a; cp /a /b; cmp /a /b && echo same; done) &
+		while :; do head -c 100000 /dev/urandom >/c; cp /c /d; cmp /c /d || echo differs; done'
+	eventually more_lines_than 3
+	checkpoint
+	restore
+	eventually more_lines_than 3
+	bulkhead pause "$ID"
+	checkpoint
+	restore
+	[ "$(status_of "$ID")" = paused ]
+	bulkhead resume "$ID"
+	eventually more_lines_than 3
+	! grep -v same "$WORK/out"
+	bulkhead delete --force "$ID"
+}
