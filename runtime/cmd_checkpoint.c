@@ -126,8 +126,9 @@ int cmd_checkpoint(struct globals *globals, int argc, char **argv, struct error 
 	struct arguments a = {0};
 	int ret = options_parse(&command_line, argc, argv, take, &a, err);
 
-	if (ret == 0 || ret > 0)
-		ret = state_open(&state, globals->root, a.id, err);
+	if (ret < 0)
+		return ret;
+	ret = state_open(&state, globals->root, a.id, err);
 	if (ret == 0)
 		ret = check(&state, err);
 	if (ret == 0)
