@@ -339,8 +339,9 @@ int container_create(struct container *container, struct globals *globals,
 		return ret;
 	container->delegated = !wants_vm(&globals->settings, container->bundle.config);
 	if (container->delegated)
-		return delegate_create(globals, options->id, options->stays, err);
-	pod_adapt(container->bundle.config);
+		return delegate_create(globals, options->id, container->bundle.path, options->stays,
+				       err);
+	pod_adapt(container->bundle.config, globals->root);
 	return create_vm(container, globals, options, err);
 }
 

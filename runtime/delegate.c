@@ -135,7 +135,8 @@ static void remove_all(struct state *state)
 	state_remove(state, NULL);
 }
 
-static int describe(struct state *state, const struct globals *globals, struct error *err)
+static int describe(struct state *state, const struct globals *globals, const char *bundle,
+		    struct error *err)
 {
 	const char *runtime = find_runtime(globals, err);
 
@@ -143,6 +144,7 @@ static int describe(struct state *state, const struct globals *globals, struct e
 		return -ENOENT;
 	json_object_set_new(state->doc, "isolation", json_string("process"));
 	json_object_set_new(state->doc, "runtime", json_string(runtime));
+	json_object_set_new(state->doc, "bundle", json_string(bundle));
 	json_object_set_new(state->doc, "root",
 			    json_sprintf("%s/%s/" FOLDER, globals->root, state->id));
 	if (mkdirat(state->dir_fd, FOLDER, 0700) < 0)
@@ -150,7 +152,8 @@ static int describe(struct state *state, const struct globals *globals, struct e
 	return state_save(state, err);
 }
 
-int delegate_create(const struct globals *globals, const char *id, bool keep, struct error *err)
+int delegate_create(const struct globals *globals, const char *id, const char *bundle, bool keep,
+		    struct error *err)
 {
 	cleanup_state struct state state = STATE_INIT;
 	const char *argv[ARGS_MAX];
@@ -158,7 +161,7 @@ int delegate_create(const struct globals *globals, const char *id, bool keep, st
 
 	if (ret < 0)
 		return ret;
-	ret = describe(&state, globals, err);
+	ret = describe(&state, globals, bundle, err);
 	if (ret == 0)
 		ret = build_argv(&state, argv);
 	state_unlock(&state);

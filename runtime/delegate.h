@@ -16,7 +16,8 @@ void delegate_remember(const struct globals *globals, int argc, char **argv);
  * create or run by the other runtime. Returns its exit code, or a negative errno. What failed or,
  * with run, has ended leaves nothing behind.
  */
-int delegate_create(const struct globals *globals, const char *id, bool keep, struct error *err);
+int delegate_create(const struct globals *globals, const char *id, const char *bundle, bool keep,
+		    struct error *err);
 
 /*
  * When the state is of such a container the remembered command becomes the other runtime's, and

@@ -1,5 +1,9 @@
 #include "runtime/pod.h"
+#include "runtime/bundle.h"
 #include "runtime/json.h"
+#include "runtime/state.h"
+
+#include "common/log.h"
 
 #include <string.h>
 
@@ -41,7 +45,46 @@ static void set_hostname(json_t *config)
 	}
 }
 
-void pod_adapt(json_t *config)
+static const char *sandbox_id(const json_t *config)
+{
+	const json_t *annotations = json_object_get(config, "annotations");
+	const json_t *id = json_object_get(annotations, "io.kubernetes.cri.sandbox-id");
+
+	return json_string_value(
+		id ?: json_object_get(annotations, "io.kubernetes.cri-o.SandboxID"));
+}
+
+static void take_sysctls(json_t *config, json_t *sandbox)
+{
+	json_t *from = json_at(sandbox, "linux", "sysctl", NULL);
+	json_t *linux_ = json_object_get(config, "linux");
+	json_t *own = json_object_get(linux_, "sysctl");
+
+	if (!json_is_object(from) || !json_is_object(linux_))
+		return;
+	if (!own) {
+		own = json_object();
+		json_object_set_new(linux_, "sysctl", own);
+	}
+	json_object_update_missing(own, from);
+}
+
+/* A sandbox of another runtime has no state here, and then nothing of it is known. */
+static void inherit(json_t *config, const char *root)
+{
+	cleanup_bundle struct bundle bundle = BUNDLE_INIT;
+	cleanup_state struct state state = STATE_INIT;
+	const char *id = sandbox_id(config);
+	struct error err = {0};
+
+	if (!id || state_check_id(id, &err) < 0 || state_peek(&state, root, id, &err) < 0 ||
+	    bundle_read(&bundle, state_bundle(&state), &err) < 0)
+		log_debug("pod: the sandbox's sysctls are not known: %s", err.message);
+	else
+		take_sysctls(config, bundle.config);
+}
+
+void pod_adapt(json_t *config, const char *root)
 {
 	json_t *namespace;
 	size_t i;
@@ -55,4 +98,5 @@ void pod_adapt(json_t *config)
 			json_object_del(namespace, "path");
 	}
 	set_hostname(config);
+	inherit(config, root);
 }

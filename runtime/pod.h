@@ -15,8 +15,9 @@ bool pod_is_sandbox(const json_t *config);
 
 /*
  * In the config of a pod's container, new namespaces take the place of the sandbox's, and the host
- * name, which would come with its uts namespace, is set. Other configs stay as they are.
+ * name and the sysctls, which would come with them, are set: the latter are in the sandbox's own
+ * config, found by its state below root. Other configs stay as they are.
  */
-void pod_adapt(json_t *config);
+void pod_adapt(json_t *config, const char *root);
 
 #endif
