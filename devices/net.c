@@ -292,6 +292,8 @@ static void net_reset(struct virtio_device *dev)
 		net->pairs[i].tx_blocked = false;
 	}
 	net->config.status &= (uint16_t)~VIRTIO_NET_S_ANNOUNCE;
+	/* The address that a driver has set was that driver's. */
+	net_mac(net->index, net->config.mac);
 	net->used_pairs = 1;
 	net->stale = true;
 	net_wake(net);
@@ -463,6 +465,7 @@ int net_create(struct net **out, const struct net_options *options, const struct
 	}
 	rate_gate_init(&net->rx_gate, &net->loop, rx_goes_on);
 	rate_gate_init(&net->tx_gate, &net->loop, tx_goes_on);
+	net->index = options->index;
 	net_mac(options->index, net->config.mac);
 	net->config.max_virtqueue_pairs = (uint16_t)options->pairs;
 	virtio_device_init(&net->dev, mem, net_features(options), 2 * options->pairs + 1,
@@ -549,7 +552,7 @@ int net_attach(struct net *net, const int *fds, unsigned int fd_count, struct er
 	}
 	net->next_count = fd_count;
 	net->next = true;
-	atomic_store(&net->dev.absent, false);
+	atomic_store(&net->dev.absent, !fd_count);
 	pthread_mutex_unlock(&net->dev.lock);
 	net_wake(net);
 	return 0;

@@ -23,7 +23,7 @@ struct net_options {
 	void (*thread_begins)(void); /* called by the I/O thread before all else; or NULL */
 };
 
-/* Until the first net_attach the device is absent (devices/virtio.h). *out is owned. */
+/* Until a net_attach the device is absent (devices/virtio.h). *out is owned. */
 int net_create(struct net **out, const struct net_options *options, const struct guest_memory *mem,
 	       struct error *err);
 void net_destroy(struct net *net);
@@ -40,7 +40,8 @@ struct loop *net_loop(struct net *net);
  *	a tap's queues, opened with IFF_VNET_HDR; the same of packet sockets
  *	one stream socket: frames behind their length in 4 bytes, big-endian (passt, QEMU)
  *
- * Takes the fds over on success. fd_count 0 takes the link down. From any thread.
+ * Takes the fds over on success. fd_count 0 takes the link down, and the device is absent
+ * for who looks again. From any thread.
  */
 int net_attach(struct net *net, const int *fds, unsigned int fd_count, struct error *err);
 

@@ -56,6 +56,7 @@ struct net_stream; /* net_stream.c */
 struct net {
 	struct virtio_device dev;
 	struct virtio_net_config config;
+	unsigned int index; /* of the NIC in its VM */
 	struct loop loop;
 	pthread_t thread;
 	bool thread_runs;

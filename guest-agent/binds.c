@@ -94,6 +94,45 @@ int binds_make(const json_t *binds, struct error *err)
 	return ret < 0 ? ret : 0;
 }
 
+static int refresh(const json_t *file, const char *where, struct error *err)
+{
+	struct timespec times[2] = {0};
+	long long bind = 0, mtime = 0;
+	cleanup_fd int fd = -1;
+	const char *text = "";
+	char place[PLACE_MAX];
+	int ret;
+
+	if ((ret = spec_int(file, where, "bind", 0, INT_MAX, &bind, err)) < 0 ||
+	    (ret = spec_string(file, where, "file", &text, err)) < 0 ||
+	    (ret = spec_int(file, where, "mtime", INT64_MIN, INT64_MAX, &mtime, err)) < 0)
+		return ret;
+	fd = open(file_place((size_t)bind, place), O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(err, errno, "open %s", place);
+	if ((ret = write_content(fd, text, where, err)) < 0)
+		return ret;
+	times[0].tv_sec = times[1].tv_sec = (time_t)mtime;
+	return futimens(fd, times) < 0 ? error_set(err, errno, "set the times of %s", place) : 0;
+}
+
+int binds_refresh(const json_t *body, struct error *err)
+{
+	const json_t *files = NULL;
+	int ret = spec_array(body, "body", "files", &files, err);
+
+	for (size_t i = 0; ret >= 0 && i < json_array_size(files); i++) {
+		const json_t *file;
+		char where[32];
+
+		snprintf(where, sizeof(where), "files[%zu]", i);
+		ret = spec_element(files, "files", i, &file, err);
+		if (ret >= 0)
+			ret = refresh(file, where, err);
+	}
+	return ret < 0 ? ret : 0;
+}
+
 void binds_remove(const json_t *binds)
 {
 	char place[PLACE_MAX];

@@ -14,6 +14,12 @@
 int binds_make(const json_t *binds, struct error *err);
 
 /*
+ * Writes what has a newer content on the host: NETWORK's "files" (docs/network.md), in place, so
+ * that whoever has mounted a copy sees it. Returns 0 or -errno.
+ */
+int binds_refresh(const json_t *body, struct error *err);
+
+/*
  * Opens what mount number i is to show, with O_PATH; also in a process of the container, before it
  * leaves the agent's root. Returns a descriptor or -errno.
  */

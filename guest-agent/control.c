@@ -6,6 +6,7 @@
 
 #include "common/cleanup.h"
 #include "guest-agent/agent.h"
+#include "guest-agent/binds.h"
 #include "guest-agent/cgroup.h"
 #include "guest-agent/identity.h"
 #include "guest-agent/network.h"
@@ -194,6 +195,8 @@ static int on_network(struct agent *agent, const struct proto_frame *frame, stru
 	bool resolver = false;
 	int ret = body ? network_apply(body, err) : -EINVAL;
 
+	if (ret == 0)
+		ret = binds_refresh(body, err);
 	if (ret == 0)
 		ret = spec_bool(body, "body", "resolver", &resolver, err);
 	if (ret >= 0 && resolver)

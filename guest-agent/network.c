@@ -20,7 +20,17 @@ struct network {
 	int fd;
 	int index_of_nic[NICS_MAX]; /* 0: there is no such NIC */
 	bool described[NICS_MAX];
+	bool change;   /* what the body does not speak of stays as it is */
+	bool removing; /* routes and the like: they are taken away */
 };
+
+/* Begins a message that adds something, or while removing takes it away. */
+static void begin(const struct network *network, struct netlink_message *message, uint16_t add,
+		  uint16_t remove, uint16_t flags, const void *body, size_t len)
+{
+	netlink_begin(message, network->removing ? remove : add, network->removing ? 0 : flags,
+		      body, len);
+}
 
 struct address {
 	uint8_t family;
@@ -246,7 +256,8 @@ static int add_address(const struct network *network, int index, const json_t *i
 	/* Nobody else on this network has it: the engine has seen to that, and a wait costs time.
 	 */
 	head.ifa_flags = IFA_F_NODAD | IFA_F_PERMANENT;
-	netlink_begin(&message, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &head, sizeof(head));
+	begin(network, &message, RTM_NEWADDR, RTM_DELADDR, NLM_F_CREATE | NLM_F_REPLACE, &head,
+	      sizeof(head));
 	netlink_put(&message, IFA_LOCAL, local.bytes, local.len);
 	netlink_put(&message, IFA_ADDRESS, has_peer ? peer.bytes : local.bytes, local.len);
 	if (has_broadcast)
@@ -394,7 +405,8 @@ static int add_route(const struct network *network, const json_t *item, bool sec
 	head.rtm_scope = (uint8_t)scope;
 	head.rtm_type = (uint8_t)type;
 	head.rtm_protocol = (uint8_t)protocol;
-	netlink_begin(&message, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &head, sizeof(head));
+	begin(network, &message, RTM_NEWROUTE, RTM_DELROUTE, NLM_F_CREATE | NLM_F_REPLACE, &head,
+	      sizeof(head));
 	ret = put_route(&message, item, &head, &has_via, err);
 	if (ret < 0 || has_via != second)
 		return ret < 0 ? ret : 0;
@@ -429,7 +441,8 @@ static int add_neighbour(const struct network *network, const json_t *item, stru
 		return ret < 0 ? ret : error_say(err, EINVAL, "neighbours: address or mac");
 	head.ndm_family = address.family;
 	head.ndm_ifindex = index;
-	netlink_begin(&message, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &head, sizeof(head));
+	begin(network, &message, RTM_NEWNEIGH, RTM_DELNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &head,
+	      sizeof(head));
 	netlink_put(&message, NDA_DST, address.bytes, address.len);
 	netlink_put(&message, NDA_LLADDR, mac, sizeof(mac));
 	ret = netlink_request(network->fd, &message);
@@ -486,7 +499,8 @@ static int add_rule(const struct network *network, const json_t *item, struct er
 	    (ret = get_number(item, where, "table", &table, err)) < 0)
 		return ret;
 	head.family = family == 4 ? AF_INET : AF_INET6;
-	netlink_begin(&message, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &head, sizeof(head));
+	begin(network, &message, RTM_NEWRULE, RTM_DELRULE, NLM_F_CREATE | NLM_F_EXCL, &head,
+	      sizeof(head));
 	netlink_put_u32(&message, FRA_PRIORITY, priority);
 	netlink_put_u32(&message, FRA_TABLE, table);
 	ret = put_selectors(&message, item, &head, err);
@@ -518,6 +532,79 @@ static int each(const struct network *network, const json_t *body, const char *k
 	return ret < 0 ? ret : 0;
 }
 
+/* An address of an interface that was there before. */
+static int change_address(const struct network *network, const json_t *item, struct error *err)
+{
+	static const char where[] = "addresses";
+	int index, ret = get_device(item, where, &index, err);
+
+	return ret < 0 ? ret : add_address(network, index, item, where, err);
+}
+
+/* What the container has taken away itself by now is as gone as it should be. */
+static void remove_each(struct network *network, const json_t *gone, const char *key,
+			int (*fn)(const struct network *, const json_t *, struct error *))
+{
+	const json_t *list = NULL, *item;
+	struct error ignored = {0};
+
+	network->removing = true;
+	if (spec_array(gone, "gone", key, &list, &ignored) < 0)
+		list = NULL;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		error_clear(&ignored);
+		if (spec_element(list, key, i, &item, &ignored) >= 0)
+			fn(network, item, &ignored);
+	}
+	network->removing = false;
+}
+
+static int remove_nics(const struct network *network, const json_t *gone, struct error *err)
+{
+	const json_t *list = NULL;
+	int ret = spec_array(gone, "gone", "nics", &list, err);
+
+	for (size_t i = 0; ret >= 0 && i < json_array_size(list); i++) {
+		json_int_t nic = json_integer_value(json_array_get(list, i));
+		char name[IFNAMSIZ] = "";
+
+		if (nic < 0 || nic >= NICS_MAX || !network->index_of_nic[nic] ||
+		    !if_indextoname((unsigned int)network->index_of_nic[nic], name))
+			continue;
+		ret = unplug_interface(name, err);
+	}
+	return ret < 0 ? ret : 0;
+}
+
+static int remove_gone(struct network *network, const json_t *body, struct error *err)
+{
+	const json_t *gone = NULL;
+	int ret = spec_object(body, "body", "gone", &gone, err);
+
+	if (ret <= 0)
+		return ret;
+	if ((ret = find_nics(network, err)) < 0 || (ret = remove_nics(network, gone, err)) < 0)
+		return ret;
+	remove_each(network, gone, "rules", add_rule);
+	remove_each(network, gone, "neighbours", add_neighbour);
+	remove_each(network, gone, "routes", add_far_route);
+	remove_each(network, gone, "routes", add_near_route);
+	remove_each(network, gone, "addresses", change_address);
+	memset(network->index_of_nic, 0, sizeof(network->index_of_nic));
+	return 0;
+}
+
+/* Those that have no driver yet get it. */
+static int add_nics(struct network *network, const json_t *body, struct error *err)
+{
+	int ret;
+
+	if (network->change && !json_array_size(json_object_get(body, "interfaces")))
+		return 0;
+	ret = plug_devices(err);
+	return ret < 0 ? ret : find_nics(network, err);
+}
+
 static int set_interfaces(struct network *network, const json_t *body, struct error *err)
 {
 	const json_t *list = NULL, *item;
@@ -532,7 +619,7 @@ static int set_interfaces(struct network *network, const json_t *body, struct er
 		if (ret >= 0)
 			ret = set_interface(network, item, where, err);
 	}
-	for (unsigned int i = 0; ret >= 0 && i < NICS_MAX; i++)
+	for (unsigned int i = 0; ret >= 0 && !network->change && i < NICS_MAX; i++)
 		if (network->index_of_nic[i] && !network->described[i])
 			ret = change_link(network, network->index_of_nic[i], 0, NULL, NULL, 0);
 	return ret < 0 ? ret : 0;
@@ -546,8 +633,11 @@ int network_apply(const json_t *body, struct error *err)
 
 	if (fd < 0)
 		return error_set(err, -fd, "rtnetlink");
-	if ((ret = plug_devices(err)) < 0 || (ret = find_nics(&network, err)) < 0 ||
+	if ((ret = spec_bool(body, "body", "change", &network.change, err)) < 0 ||
+	    (ret = remove_gone(&network, body, err)) < 0 ||
+	    (ret = add_nics(&network, body, err)) < 0 ||
 	    (ret = set_interfaces(&network, body, err)) < 0 ||
+	    (ret = each(&network, body, "addresses", change_address, err)) < 0 ||
 	    (ret = each(&network, body, "routes", add_near_route, err)) < 0 ||
 	    (ret = each(&network, body, "routes", add_far_route, err)) < 0 ||
 	    (ret = each(&network, body, "neighbours", add_neighbour, err)) < 0)

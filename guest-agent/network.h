@@ -8,7 +8,7 @@
 
 /*
  * Sets up what the body says (docs/network.md). What is there already stays; NICs of which it says
- * nothing go down. Returns 0 or a negative errno.
+ * nothing go down, unless it is a change. Returns 0 or a negative errno.
  */
 int network_apply(const json_t *body, struct error *err);
 

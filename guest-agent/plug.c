@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,7 +11,9 @@
 #include "guest-agent/path.h"
 
 #define DEVICES "/sys/bus/platform/devices"
-#define BIND	"/sys/bus/platform/drivers/virtio-mmio/bind"
+#define DRIVER	"/sys/bus/platform/drivers/virtio-mmio"
+#define BIND	DRIVER "/bind"
+#define UNBIND	DRIVER "/unbind"
 
 static bool waits_for_driver(const char *name)
 {
@@ -38,4 +41,19 @@ int plug_devices(struct error *err)
 			return error_set(err, -ret, "bind the driver to %s", entry->d_name);
 	}
 	return 0;
+}
+
+int unplug_interface(const char *name, struct error *err)
+{
+	char path[64];
+	cleanup_free char *device = NULL;
+	int ret;
+
+	/* What the virtio device is on: the one that the driver is bound to. */
+	snprintf(path, sizeof(path), "/sys/class/net/%s/device/..", name);
+	device = realpath(path, NULL);
+	if (!device)
+		return error_set(err, errno, "%s", path);
+	ret = path_write(UNBIND, strrchr(device, '/') + 1);
+	return ret < 0 ? error_set(err, -ret, "take the driver from %s", device) : 0;
 }

@@ -10,4 +10,10 @@
  */
 int plug_devices(struct error *err);
 
+/*
+ * Takes the driver away from the device behind a network interface, which is gone with that.
+ * plug_devices gives it back, unless the place is empty by then.
+ */
+int unplug_interface(const char *name, struct error *err);
+
 #endif

@@ -1,8 +1,8 @@
 #include "runtime/binds.h"
+#include "runtime/copies.h"
 #include "runtime/file.h"
 
 #include "common/cleanup.h"
-#include "protocol/base64.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -13,8 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* A file that is copied; all of them together leave CREATE room for the config. */
-#define COPY_MAX  (64u << 10)
+/* Files that are copied: all of them together leave CREATE room for the config. */
 #define COPY_ALL  (256u << 10)
 #define FIRST_INO 1 /* of the root of procfs, sysfs and cgroup2 */
 
@@ -23,7 +22,8 @@ struct bind {
 	size_t number; /* in config.mounts */
 	json_t *mount; /* a copy of the config's, for binds->mounts */
 	const char *source, *destination;
-	int fd; /* O_PATH; owned, unless it became a share's */
+	char *path; /* of the source, absolute; owned */
+	int fd;	    /* O_PATH; owned, unless it became a share's */
 	struct stat st;
 	struct statfs fs;
 	bool readonly, recursive;
@@ -186,20 +186,15 @@ static bool is_copied(const struct binds *binds, const struct bind *bind)
 
 static int add_copy(struct binds *binds, const struct bind *bind, struct error *err)
 {
-	cleanup_free char *path = format("/proc/self/fd/%d", bind->fd);
-	cleanup_free char *bytes = NULL;
-	cleanup_free char *text = NULL;
 	struct error why = {0};
-	ssize_t len = path ? file_read(AT_FDCWD, path, COPY_MAX, &bytes, &why) : -ENOMEM;
+	size_t len;
+	cleanup_free char *text = copy_read(bind->fd, &len, &why);
 
-	if (len < 0)
-		return error_set(err, (int)-len, "mounts[%zu]: read %s", bind->number,
-				 bind->source);
-	text = malloc(base64_length((size_t)len) + 1);
 	if (!text)
-		return error_set(err, ENOMEM, "mounts[%zu]", bind->number);
-	base64_encode(bytes, (size_t)len, text);
-	binds->copied += (size_t)len;
+		return error_set(err, why.code, "mounts[%zu]: read %s", bind->number, bind->source);
+	binds->copied += len;
+	if (copies_note(binds->copies, bind->number, bind->path, &bind->st) < 0)
+		return -1;
 	return json_array_append_new(binds->how,
 				     json_pack("{s:s, s:I, s:I, s:I, s:I}", "file", text, "mode",
 					       (json_int_t)(bind->st.st_mode & 07777), "uid",
@@ -248,12 +243,9 @@ static int add_share(struct binds *binds, struct bind *bind, struct error *err)
 
 static int open_source(struct bind *bind, const struct bundle *bundle, struct error *err)
 {
-	cleanup_free char *joined = NULL;
-	const char *path = bind->source;
-
-	if (*path != '/')
-		path = joined = format("%s/%s", bundle->path, bind->source);
-	bind->fd = path ? open(path, O_PATH | O_CLOEXEC) : -1;
+	bind->path = *bind->source == '/' ? strdup(bind->source)
+					  : format("%s/%s", bundle->path, bind->source);
+	bind->fd = bind->path ? open(bind->path, O_PATH | O_CLOEXEC) : -1;
 	if (bind->fd < 0 || fstat(bind->fd, &bind->st) < 0 || fstatfs(bind->fd, &bind->fs) < 0)
 		return error_set(err, errno, "mounts[%zu].source: %s", bind->number, bind->source);
 	return 0;
@@ -308,6 +300,7 @@ static int look_at(struct binds *binds, const struct bundle *bundle, size_t numb
 	if (ret == 0)
 		ret = add(binds, &bind, err);
 	close_fd(&bind.fd);
+	free(bind.path);
 	return ret;
 }
 
@@ -319,7 +312,8 @@ int binds_prepare(struct binds *binds, const struct bundle *bundle, struct error
 
 	binds->mounts = json_deep_copy(json_object_get(bundle->config, "mounts"));
 	binds->how = json_array();
-	if (!binds->how)
+	binds->copies = json_array();
+	if (!binds->how || !binds->copies)
 		return error_set(err, ENOMEM, "mounts");
 	json_array_foreach (binds->mounts, i, mount) {
 		ret = look_at(binds, bundle, i, mount, err);
@@ -334,6 +328,7 @@ void binds_destroy(struct binds *binds)
 {
 	json_decref(binds->mounts);
 	json_decref(binds->how);
+	json_decref(binds->copies);
 	for (size_t i = 0; i < binds->share_count; i++) {
 		free(binds->shares[i].source);
 		close_fd(&binds->shares[i].fd);

@@ -31,6 +31,7 @@ struct bind_share {
 struct binds {
 	json_t *mounts; /* config.mounts as the guest is to make them */
 	json_t *how;	/* CREATE's "binds" (docs/protocol.md) */
+	json_t *copies; /* for copies.h */
 	struct bind_share *shares;
 	size_t share_count;
 	size_t copied; /* bytes */

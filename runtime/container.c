@@ -63,7 +63,8 @@ static int prepare_place(struct container *container, const struct globals *glob
 				    container->state.id, err);
 
 	if (ret == 0)
-		ret = network_plan(&container->slots, &container->placement, &globals->settings,
+		ret = network_plan(&container->slots, &container->placement,
+				   container->bundle.config, &globals->settings,
 				   container->size.vcpus, err);
 	if (ret < 0)
 		return ret;
@@ -75,6 +76,7 @@ static int prepare_place(struct container *container, const struct globals *glob
 		json_object_set_new(container->state.doc, "pin",
 				    json_string(settings_text(&globals->settings, "pin")));
 	json_object_set(container->state.doc, "hooks", json_object_get(config, "hooks"));
+	json_object_set(container->state.doc, "copies", container->binds.copies);
 	ret = state_save(&container->state, err);
 	return ret < 0 ? ret : cgroup_make(&container->placement.cgroup, err);
 }
@@ -345,17 +347,33 @@ int container_create(struct container *container, struct globals *globals,
 	return create_vm(container, globals, options, err);
 }
 
-int container_start(struct container *container, struct error *err)
+/* The workload goes on, and who watches its network from then on comes after it. */
+static int go(struct container *container, const struct globals *globals, struct error *err)
 {
-	const char *template = json_string_value(json_object_get(container->state.doc, "template"));
-	int ret = 0;
+	struct network_joined *joined;
+	struct error why = {0};
+	int ret;
 
-	if (!container->restored)
-		ret = network_join(&container->control, container->state.pid,
-				   json_object_get(container->state.doc, "network"), err);
-	if (ret == 0 && !container->restored)
+	/* It never stopped, and had no interface to be joined. */
+	if (container->restored)
+		return 0;
+	ret = network_join(&container->control, container->state.pid,
+			   json_object_get(container->state.doc, "network"),
+			   json_object_get(container->state.doc, "copies"), &joined, err);
+	if (ret == 0)
 		ret = control_request(&container->control, PROTO_START, NULL, 0, START_LIMIT, NULL,
 				      err);
+	if (ret == 0 && network_watch(joined, &container->state, globals, &why) < 0)
+		log_warn("%s", why.message);
+	network_joined_destroy(joined);
+	return ret;
+}
+
+int container_start(struct container *container, const struct globals *globals, struct error *err)
+{
+	const char *template = json_string_value(json_object_get(container->state.doc, "template"));
+	int ret = go(container, globals, err);
+
 	if (ret < 0)
 		return ret;
 	if (template)

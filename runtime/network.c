@@ -1,4 +1,5 @@
 #include "runtime/network_internal.h"
+#include "runtime/copies.h"
 #include "runtime/host_tap.h"
 #include "runtime/passt.h"
 #include "runtime/resolver_link.h"
@@ -15,15 +16,10 @@
 #include <unistd.h>
 
 #define NETWORK_LIMIT_MS 10000
+#define SPARE_BELOW	 2
 #define QUEUES_MAX	 4 /* pairs of queues of a NIC: devices/net.h, NET_PAIRS_MAX */
 
-/* A visit to another network namespace. It is the calling thread's alone. */
-struct visit {
-	int home_fd;
-	struct nl_sock *sock;
-};
-
-static void leave(struct visit *visit)
+void network_leave(struct visit *visit)
 {
 	nl_socket_free(visit->sock);
 	/* Ours since before: no right is needed that we do not have. */
@@ -32,7 +28,7 @@ static void leave(struct visit *visit)
 	close_fd(&visit->home_fd);
 }
 
-static int enter(struct visit *visit, int netns_fd, struct error *err)
+int network_enter(struct visit *visit, int netns_fd, struct error *err)
 {
 	cleanup_fd int home_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	int ret;
@@ -46,7 +42,7 @@ static int enter(struct visit *visit, int netns_fd, struct error *err)
 	visit->sock = nl_socket_alloc();
 	ret = visit->sock ? nl_connect(visit->sock, NETLINK_ROUTE) : -NLE_NOMEM;
 	if (ret < 0) {
-		leave(visit);
+		network_leave(visit);
 		return error_say(err, EIO, "rtnetlink: %s", nl_geterror(ret));
 	}
 	return 0;
@@ -57,17 +53,25 @@ static int count_interfaces(int netns_fd, struct error *err)
 {
 	struct network_interface found[NETWORK_NICS_MAX];
 	struct visit visit;
-	int ret = enter(&visit, netns_fd, err);
+	int ret = network_enter(&visit, netns_fd, err);
 
 	if (ret < 0)
 		return ret;
 	ret = network_find(visit.sock, found, err);
-	leave(&visit);
+	network_leave(&visit);
 	return ret;
 }
 
+/* Nobody wires up a namespace that has just been made, but for hooks, as docker does: without them
+ * it is what --network none means. */
+static bool is_wired(const struct placement *placement, const json_t *config)
+{
+	return placement->netns_fd >= 0 || json_object_size(json_object_get(config, "hooks")) > 0;
+}
+
 int network_plan(struct network_slots *slots, const struct placement *placement,
-		 const struct settings *settings, uint32_t vcpus, struct error *err)
+		 const json_t *config, const struct settings *settings, uint32_t vcpus,
+		 struct error *err)
 {
 	unsigned int wanted = settings_number(settings, "nics");
 	const char *net = settings_text(settings, "net"), *tap = settings_text(settings, "tap");
@@ -93,9 +97,12 @@ int network_plan(struct network_slots *slots, const struct placement *placement,
 		count = count_interfaces(placement->netns_fd, err);
 	if (count < 0)
 		return count;
-	slots->nics = (unsigned int)count > wanted ? (unsigned int)count : wanted;
-	if (!slots->nics)
-		slots->nics = 1;
+	slots->nics = count ? (unsigned int)count : 1;
+	/* A spare one takes time to boot, and a place from disks, of which there may be many. */
+	if (is_wired(placement, config) && slots->nics <= SPARE_BELOW)
+		slots->nics++;
+	if (slots->nics < wanted)
+		slots->nics = wanted;
 	return 0;
 }
 
@@ -140,9 +147,9 @@ static int open_netns(pid_t vmm, int *out, struct error *err)
 	return 0;
 }
 
-static int join_one(struct control *control, struct nl_sock *sock,
-		    const struct network_interface *interface, unsigned int nic,
-		    unsigned int queues, struct error *err)
+int network_join_one(struct control *control, struct nl_sock *sock,
+		     const struct network_interface *interface, unsigned int nic,
+		     unsigned int queues, struct error *err)
 {
 	int fds[QUEUES_MAX];
 	struct control_fds sent = {fds, queues};
@@ -166,7 +173,7 @@ static int link_resolver(struct control *control, struct error *err)
 	return fd < 0 ? fd : control_attach(control, PROTO_ATTACH_RESOLVER, 0, NULL, 0, &sent, err);
 }
 
-static int tell_guest(struct control *control, json_t *body, struct error *err)
+static int tell_guest(struct control *control, const json_t *body, struct error *err)
 {
 	cleanup_free char *text = json_dumps(body, JSON_COMPACT);
 
@@ -178,32 +185,51 @@ static int tell_guest(struct control *control, json_t *body, struct error *err)
 			       err);
 }
 
-static int join_all(struct control *control, struct nl_sock *sock,
-		    const struct network_slots *slots, struct error *err)
+int network_tell(struct control *control, const json_t *body, struct error *err)
 {
-	struct network_interface found[NETWORK_NICS_MAX];
-	int count = network_find(sock, found, err), ret = 0;
-	json_t *body;
+	int ret = json_is_true(json_object_get(body, "resolver")) ? link_resolver(control, err) : 0;
 
+	return ret < 0 ? ret : tell_guest(control, body, err);
+}
+
+bool network_put_files(json_t *body, json_t *copies)
+{
+	json_t *files = copies_changed(copies);
+
+	return files && json_object_set_new(body, "files", files) == 0;
+}
+
+static int join_all(struct network_joined *joined, struct control *control, struct nl_sock *sock,
+		    struct error *err)
+{
+	json_t *body;
+	int count, ret = 0;
+
+	/* First: what comes after we have looked is seen by who goes on to watch. */
+	joined->events_fd = network_watch_open();
+	if (joined->events_fd < 0)
+		return error_set(err, -joined->events_fd, "watch the interfaces");
+	count = network_find(sock, joined->nics, err);
 	if (count <= 0)
 		return count;
-	if ((unsigned int)count > slots->nics)
+	if ((unsigned int)count > joined->slots.nics)
 		return error_say(err, ENOSPC,
 				 "the network namespace has %d interfaces, the VM was made with %u "
 				 "NICs: set the annotation io.bulkhead.nics",
-				 count, slots->nics);
+				 count, joined->slots.nics);
 	for (unsigned int i = 0; ret == 0 && i < (unsigned int)count; i++)
-		ret = join_one(control, sock, &found[i], i, slots->queues, err);
+		ret = network_join_one(control, sock, &joined->nics[i], i, joined->slots.queues,
+				       err);
 	if (ret < 0)
 		return ret;
-	body = network_describe(sock, found, (unsigned int)count, err);
-	ret = body ? 0 : -EIO;
-	if (json_is_true(json_object_get(body, "resolver")))
-		ret = link_resolver(control, err);
-	if (ret == 0)
-		ret = tell_guest(control, body, err);
+	joined->body = network_describe(sock, joined->nics, (unsigned int)count, err);
+	if (!joined->body)
+		return -EIO;
+	body = json_copy(joined->body);
+	network_put_files(body, joined->copies);
+	ret = network_tell(control, body, err);
 	json_decref(body);
-	return ret;
+	return ret < 0 ? ret : count;
 }
 
 /* passt lives where the runtime does: on the host, or in the namespace of a rootless engine. */
@@ -245,31 +271,61 @@ static int join_tap(struct control *control, const char *tap, unsigned int queue
 	return ret;
 }
 
-int network_join(struct control *control, pid_t vmm, const json_t *saved, struct error *err)
+void network_joined_destroy(struct network_joined *joined)
 {
-	struct network_slots slots = load(saved);
-	cleanup_fd int netns_fd = -1;
-	struct visit visit;
-	int ret;
+	if (!joined)
+		return;
+	close_fd(&joined->netns_fd);
+	close_fd(&joined->events_fd);
+	json_decref(joined->body);
+	json_decref(joined->copies);
+	free(joined);
+}
 
-	if (!slots.nics)
-		return 0;
-	if (slots.user) {
-		ret = join_user(control, json_string_value(json_object_get(saved, "user")), err);
-		return error_prefix(err, ret, "the container's network");
-	}
-	if (slots.tap) {
-		ret = join_tap(control, json_string_value(json_object_get(saved, "tap")),
-			       slots.queues, err);
-		return error_prefix(err, ret, "the container's network");
-	}
-	ret = open_netns(vmm, &netns_fd, err);
-	if (ret < 0 || netns_fd < 0)
+/* Returns how many interfaces there were. */
+static int join_namespace(struct network_joined *joined, struct control *control, pid_t vmm,
+			  struct error *err)
+{
+	struct visit visit;
+	int ret = open_netns(vmm, &joined->netns_fd, err);
+
+	if (ret < 0 || joined->netns_fd < 0)
 		return ret;
-	ret = enter(&visit, netns_fd, err);
+	ret = network_enter(&visit, joined->netns_fd, err);
 	if (ret < 0)
 		return ret;
-	ret = join_all(control, visit.sock, &slots, err);
-	leave(&visit);
-	return error_prefix(err, ret, "the container's network");
+	ret = join_all(joined, control, visit.sock, err);
+	network_leave(&visit);
+	return ret;
+}
+
+int network_join(struct control *control, pid_t vmm, const json_t *saved, json_t *copies,
+		 struct network_joined **out, struct error *err)
+{
+	static const char where[] = "the container's network";
+	struct network_slots slots = load(saved);
+	const char *user = json_string_value(json_object_get(saved, "user"));
+	const char *tap = json_string_value(json_object_get(saved, "tap"));
+	struct network_joined *joined;
+	int ret;
+
+	*out = NULL;
+	if (!slots.nics)
+		return 0;
+	if (slots.user)
+		return error_prefix(err, join_user(control, user, err), where);
+	if (slots.tap)
+		return error_prefix(err, join_tap(control, tap, slots.queues, err), where);
+	joined = calloc(1, sizeof(*joined));
+	if (!joined)
+		return error_set(err, ENOMEM, where);
+	joined->slots = slots;
+	joined->copies = json_incref(copies);
+	joined->netns_fd = joined->events_fd = -1;
+	ret = join_namespace(joined, control, vmm, err);
+	if (ret > 0)
+		*out = joined;
+	else
+		network_joined_destroy(joined);
+	return ret < 0 ? error_prefix(err, ret, where) : 0;
 }

@@ -5,9 +5,11 @@
 #ifndef RUNTIME_NETWORK_H
 #define RUNTIME_NETWORK_H
 
+#include "runtime/command.h"
 #include "runtime/control_client.h"
 #include "runtime/placement.h"
 #include "runtime/settings.h"
+#include "runtime/state.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -24,19 +26,33 @@ struct network_slots {
 
 /*
  * How many NICs the VM is to have: as many as the namespace has interfaces for them, one where they
- * come later, as docker's do, and more where the setting "nics" says so. None without a namespace
- * of its own: the host's interfaces are the host's.
+ * come later, as docker's do, and where somebody wires it up at all one to spare for what comes
+ * while it runs; or what the setting "nics" says, if that is more. None without a namespace of its
+ * own: the host's interfaces are the host's.
  */
 int network_plan(struct network_slots *slots, const struct placement *placement,
-		 const struct settings *settings, uint32_t vcpus, struct error *err);
+		 const json_t *config, const struct settings *settings, uint32_t vcpus,
+		 struct error *err);
 
 /* What network_join needs of it later. */
 json_t *network_save(const struct network_slots *slots, const struct settings *settings);
 
+struct network_joined;
+
 /*
  * Joins every interface in the namespace of the VMM to a NIC, and has the guest set them up. saved
- * is what network_save gave.
+ * is what network_save gave. Copies (copies.h) that changed since create are told anew. *out is the
+ * caller's: NULL when there was nothing to join.
  */
-int network_join(struct control *control, pid_t vmm, const json_t *saved, struct error *err);
+int network_join(struct control *control, pid_t vmm, const json_t *saved, json_t *copies,
+		 struct network_joined **out, struct error *err);
+void network_joined_destroy(struct network_joined *joined);
+
+/*
+ * From now on a process of its own, which ends with the VMM, has the guest follow what is changed
+ * in the namespace. Does nothing for NULL.
+ */
+int network_watch(struct network_joined *joined, const struct state *state,
+		  const struct globals *globals, struct error *err);
 
 #endif

@@ -29,7 +29,10 @@ struct network_interface {
  */
 int network_find(struct nl_sock *sock, struct network_interface *found, struct error *err);
 
-/* NETWORK's body (docs/network.md) for these, NIC i for found[i]; NULL with err when it fails. */
+/*
+ * NETWORK's body (docs/network.md) for these, NIC i for found[i], where that has an index; NULL
+ * with err when it fails.
+ */
 json_t *network_describe(struct nl_sock *sock, const struct network_interface *found,
 			 unsigned int count, struct error *err);
 
@@ -42,5 +45,52 @@ json_t *network_describe(struct nl_sock *sock, const struct network_interface *f
  */
 int network_tap(struct nl_sock *sock, const struct network_interface *interface, unsigned int nic,
 		unsigned int queues, int *fds, struct error *err);
+
+void network_tap_name(unsigned int nic, char name[IFNAMSIZ]);
+
+/* network_change.c */
+
+/*
+ * NETWORK's body for a guest that has been told from, and is to have to. NULL when there is nothing
+ * to say, or no memory. Pure. What NICs have gone it does not say.
+ */
+json_t *network_change(const json_t *from, const json_t *to);
+
+/* network.c: what network_watch.c needs as well. */
+
+/* A visit to another network namespace. It is the calling thread's alone. */
+struct visit {
+	int home_fd;
+	struct nl_sock *sock;
+};
+
+int network_enter(struct visit *visit, int netns_fd, struct error *err);
+void network_leave(struct visit *visit);
+
+/* What of the namespace the guest has. */
+struct network_joined {
+	struct network_interface nics[NETWORK_NICS_MAX]; /* index 0: nothing is joined to it */
+	struct network_slots slots;
+	json_t *body;	/* what the guest was told */
+	json_t *copies; /* copies.h; what of them it has */
+	int netns_fd;
+	int events_fd; /* has something to read when anything was changed there since */
+};
+
+/* Makes a tap for this NIC and hands it to the VMM. */
+int network_join_one(struct control *control, struct nl_sock *sock,
+		     const struct network_interface *interface, unsigned int nic,
+		     unsigned int queues, struct error *err);
+
+/* Sends it a NETWORK, and before that the way to a resolver where body has one. */
+int network_tell(struct control *control, const json_t *body, struct error *err);
+
+/* Puts those of the copies that have changed into body. Returns whether there were any. */
+bool network_put_files(json_t *body, json_t *copies);
+
+/* network_watch.c */
+
+/* A socket that hears of changes in the namespace that we are in, or a negative errno. */
+int network_watch_open(void);
 
 #endif

@@ -22,8 +22,9 @@
 #define ADDRESS_MAX 64
 
 struct scan {
-	const struct network_interface *found;
+	const struct network_interface *found; /* [NIC], index 0: there is none */
 	unsigned int count;
+	json_t *addresses[NETWORK_NICS_MAX]; /* of each */
 	json_t *interfaces, *routes, *neighbours, *rules;
 };
 
@@ -99,7 +100,7 @@ int network_find(struct nl_sock *sock, struct network_interface *found, struct e
 static const struct network_interface *interface_of(const struct scan *scan, int index)
 {
 	for (unsigned int i = 0; i < scan->count; i++)
-		if (scan->found[i].index == index)
+		if (index && scan->found[i].index == index)
 			return &scan->found[i];
 	return NULL;
 }
@@ -140,8 +141,7 @@ static void add_address(struct nl_object *object, void *arg)
 		put_address(item, "broadcast", rtnl_addr_get_broadcast(address));
 		json_object_set_new(item, "prefix", json_integer(rtnl_addr_get_prefixlen(address)));
 		json_object_set_new(item, "scope", json_integer(rtnl_addr_get_scope(address)));
-		json_array_append_new(
-			json_object_get(json_array_get(scan->interfaces, i), "addresses"), item);
+		json_array_append_new(scan->addresses[i], item);
 	}
 }
 
@@ -323,7 +323,14 @@ static bool has_resolver(void)
 json_t *network_describe(struct nl_sock *sock, const struct network_interface *found,
 			 unsigned int count, struct error *err)
 {
-	struct scan scan = {found, count, json_array(), json_array(), json_array(), json_array()};
+	struct scan scan = {
+		.found = found,
+		.count = count,
+		.interfaces = json_array(),
+		.routes = json_array(),
+		.neighbours = json_array(),
+		.rules = json_array(),
+	};
 	json_t *body = json_pack("{s:o, s:o, s:o, s:o}", "interfaces", scan.interfaces, "routes",
 				 scan.routes, "neighbours", scan.neighbours, "rules", scan.rules);
 
@@ -332,8 +339,14 @@ json_t *network_describe(struct nl_sock *sock, const struct network_interface *f
 		return NULL;
 	}
 	json_object_set_new(body, "resolver", json_boolean(has_resolver()));
-	for (unsigned int i = 0; i < count; i++)
-		json_array_append_new(scan.interfaces, describe_interface(&found[i], i));
+	for (unsigned int i = 0; i < count; i++) {
+		json_t *interface = found[i].index ? describe_interface(&found[i], i) : NULL;
+
+		if (!interface)
+			continue;
+		scan.addresses[i] = json_object_get(interface, "addresses");
+		json_array_append_new(scan.interfaces, interface);
+	}
 	if (walk(sock, &scan, err) < 0) {
 		json_decref(body);
 		return NULL;

@@ -27,7 +27,7 @@
 
 #define INGRESS TC_HANDLE(0xffff, 0)
 
-static void tap_name(unsigned int nic, char name[IFNAMSIZ])
+void network_tap_name(unsigned int nic, char name[IFNAMSIZ])
 {
 	snprintf(name, IFNAMSIZ, NETWORK_TAP "%u", nic);
 }
@@ -38,7 +38,7 @@ static int open_tap(unsigned int nic, unsigned int queues, int *fds, struct erro
 	unsigned int opened = 0;
 	int code = 0;
 
-	tap_name(nic, request.ifr_name);
+	network_tap_name(nic, request.ifr_name);
 	if (queues > 1)
 		request.ifr_flags |= IFF_MULTI_QUEUE;
 	while (opened < queues && !code) {
@@ -204,7 +204,7 @@ int network_tap(struct nl_sock *sock, const struct network_interface *interface,
 	char name[IFNAMSIZ];
 	int index, ret;
 
-	tap_name(nic, name);
+	network_tap_name(nic, name);
 	if (if_nametoindex(name))
 		return error_say(
 			err, EBUSY,

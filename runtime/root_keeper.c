@@ -1,6 +1,7 @@
 #include "runtime/root_keeper.h"
 #include "runtime/companion.h"
 #include "runtime/control_client.h"
+#include "runtime/orphan.h"
 
 #include "common/cleanup.h"
 #include "common/forget.h"
@@ -20,7 +21,7 @@
 
 #define CHANGED "{\"root\":\"changed\"}"
 
-enum { ROOT_FD = 3, DIR_FD, EVENT_FD, ACTIVITY_FD, VMM_FD, FIRST_OTHER };
+enum { ROOT_FD = 3, DIR_FD, EVENT_FD, ACTIVITY_FD, VMM_FD };
 
 static int64_t now_ms(void)
 {
@@ -94,25 +95,6 @@ struct keeper {
 	int root_fd, dir_fd, activity_fd;
 };
 
-/* Nothing else stays open: engines wait for the end of the container's streams. */
-static int hold_on_to(int root_fd, int dir_fd, int event_fd, int activity_fd, int vmm_fd)
-{
-	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int fds[] = {null_fd, null_fd, null_fd, root_fd, dir_fd, event_fd, activity_fd, vmm_fd};
-	int high[sizeof(fds) / sizeof(fds[0])];
-
-	/* Out of the way of each other first. */
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
-		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_OTHER);
-		if (high[i] < 0)
-			return -1;
-	}
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
-		if (dup2(high[i], (int)i) < 0)
-			return -1;
-	return 0;
-}
-
 static void run(struct companion *companion, void *ctx)
 {
 	const struct keeper *keeper = ctx;
@@ -136,10 +118,9 @@ static void run(struct companion *companion, void *ctx)
 	prctl(PR_SET_NAME, "bulkhead-root");
 	companion_ready(companion);
 	/* Not before that: the numbers may be in use. */
-	if (hold_on_to(keeper->root_fd, dir_fd, event_fd, keeper->activity_fd, vmm_fd) < 0 ||
-	    chdir("/") < 0)
+	if (orphan_keep((int[]){keeper->root_fd, dir_fd, event_fd, keeper->activity_fd, vmm_fd},
+			5) < 0)
 		_exit(127);
-	close_range(FIRST_OTHER, ~0u, 0);
 	keep();
 }
 

@@ -25,7 +25,7 @@ teardown() {
 		podman logs a >&3 2>&1 || true
 	fi
 	podman rm -fat 0 >/dev/null
-	podman network rm -f test >/dev/null 2>&1 || true
+	podman network rm -f test other >/dev/null 2>&1 || true
 }
 
 # serve NAME [OPTION...]: a container with its addresses in its log and an echo at port 7000.
@@ -91,4 +91,26 @@ talks_to() {
 	serve a --network test
 	[ "$(podman exec a cat /sys/class/net/eth0/mtu)" = 1400 ]
 	podman exec a ping -c 1 -w 30 -s 4000 10.98.0.1
+}
+
+@test "podman: a running container's network connect and disconnect reach the guest" {
+	podman network create --subnet 10.98.0.0/24 test >/dev/null
+	podman network create --subnet 10.97.0.0/24 other >/dev/null
+	serve a --network test
+	podman network connect --ip 10.97.0.7 other a
+	wait_until has_address a 10.97.0.7/24
+	podman exec a ping -c 1 -w 30 10.97.0.1
+	podman exec a ping -c 1 -w 30 10.98.0.1
+	[ "$(echo hello | socat -t 20 - TCP:10.97.0.7:7000)" = hello ]
+	podman network disconnect other a
+	wait_until lacks_address a 10.97.0.7/24
+	podman exec a ping -c 1 -w 30 10.98.0.1
+}
+
+has_address() {
+	podman exec "$1" ip -o addr | grep -q "inet $2 "
+}
+
+lacks_address() {
+	! has_address "$@"
 }

@@ -213,15 +213,83 @@ sees_no_carrier() {
 	kill_and_see "$1" | grep -q NO-CARRIER
 }
 
+# in_guest_is TEXT COMMAND...: what the command prints in c1's guest has the text; not_in_guest: has not.
+in_guest_is() {
+	local text=$1
+	shift
+	[[ $(bulkhead exec c1 "$@" 2>&1 </dev/null) = *"$text"* ]]
+}
+
+not_in_guest() {
+	! in_guest_is "$@"
+}
+
+# plug NAME SUBNET: one more interface in c1's namespace, at 10.SUBNET.0.2.
+plug() {
+	ip link add "bh-$1" mtu 1400 type veth peer name bhtmp mtu 1400 netns c1
+	ip link set "bh-$1" up
+	ip addr add "10.$2.0.1/24" dev "bh-$1"
+	ip netns exec c1 bash -c "
+		ip link set bhtmp name $1; ip addr add 10.$2.0.2/24 dev $1; ip -6 addr add fd$2::2/64 dev $1 nodad
+		ip link set $1 up; ip route add 10.$2.7.0/24 via 10.$2.0.1"
+}
+
+@test "the guest follows interfaces, addresses and routes that come and go while it runs" {
+	local mac
+	wire c1 2
+	echo '10.99.0.2 c1' >"$WORK/hosts"
+	config '.mounts += [{destination: "/etc/hosts", type: "bind", source: $file, options: ["rbind"]}]' --arg file "$WORK/hosts"
+	start_for c1 'trap "exit 5" TERM; echo ready; sleep 1000 & wait'
+	[ "$(pgrep -xc bulkhead-net)" = 1 ]
+	echo '10.97.0.2 c1' >>"$WORK/hosts"
+	plug eth1 97
+	eventually in_guest_is 'via 10.97.0.1' ip route
+	eventually in_guest_is '10.97.0.2 c1' cat /etc/hosts
+	mac=$(ip netns exec c1 cat /sys/class/net/eth1/address)
+	in_guest_is "$mac" cat /sys/class/net/eth1/address
+	in_guest_is 1400 cat /sys/class/net/eth1/mtu
+	in_guest_is fd97::2/64 ip -6 addr show eth1
+	in_guest_is '1 packets received' ping -c 1 -w 20 10.97.0.1
+	in_guest_is '1 packets received' ping -c 1 -w 20 10.99.0.1
+	# There is no place for a third, and that is said.
+	plug eth2 96
+	eventually grep -q 'eth2 has come, but the VM was made with 2 NICs' "$WORK/log"
+	ip link del bh-eth2
+	# What one has that stays: addresses and the default route.
+	ip netns exec c1 bash -c 'ip addr add 10.99.0.3/32 dev eth0; ip addr del 10.99.0.2/24 dev eth0; ip route replace default via 10.97.0.1'
+	eventually in_guest_is 'default via 10.97.0.1 dev eth1' ip route
+	eventually not_in_guest 10.99.0.2/24 ip addr
+	in_guest_is 10.99.0.3/32 ip addr
+	# It goes, and one of the same name takes its place.
+	ip link del bh-eth1
+	eventually not_in_guest eth1 ls /sys/class/net
+	plug eth1 95
+	eventually in_guest_is 'via 10.95.0.1' ip route
+	in_guest_is '1 packets received' ping -c 1 -w 20 10.95.0.1
+	ip link del bh-eth1
+	bulkhead kill c1 TERM
+	eventually has_status c1 stopped
+	eventually none_runs bulkhead-net
+	bulkhead delete c1
+	! grep 'changes:\|keeps it' "$WORK/log"
+}
+
 @test "an interface may come between create and start, by a namespace of the runtime's own making" {
-	config '(.process.capabilities | .bounding, .effective, .permitted) += ["CAP_NET_RAW"]'
-	command_is /bin/sh -c 'ip -o addr show eth0; ping -c 1 -w 20 10.99.0.1'
+	# Engines write resolv.conf once more when they wire up the network.
+	echo early >"$WORK/resolv.conf"
+	config '(.process.capabilities | .bounding, .effective, .permitted) += ["CAP_NET_RAW"] |
+		.mounts += [{destination: "/etc/resolv.conf", type: "bind", source: $file, options: ["rbind", "ro"]}]' \
+		--arg file "$WORK/resolv.conf"
+	command_is /bin/sh -c 'cat /etc/resolv.conf; ip -o addr show eth0; ping -c 1 -w 20 10.99.0.1'
 	bulkhead create -b "$BUNDLE" --pid-file "$WORK/pid" "$ID" </dev/null >"$WORK/out" 2>&1
 	ip link add bh-c1 type veth peer name eth0 netns "$(cat "$WORK/pid")"
 	ip link set bh-c1 master bhbr0 up
 	nsenter -t "$(cat "$WORK/pid")" -n sh -c 'ip addr add 10.99.0.2/24 dev eth0; ip link set eth0 up'
+	echo wired >"$WORK/resolv.conf"
 	bulkhead start "$ID"
 	eventually has_status "$ID" stopped
+	grep -qx wired "$WORK/out"
+	! grep -x early "$WORK/out"
 	grep -q '10.99.0.2/24' "$WORK/out"
 	grep -q '1 packets received' "$WORK/out"
 	bulkhead delete "$ID"
@@ -238,7 +306,7 @@ sees_no_carrier() {
 	bulkhead delete c1
 	bulkhead create -b "$WORK/c1" c1 </dev/null >"$WORK/out" 2>&1
 	ip -n c1 link add more0 type veth peer name more1
-	refuses 'has 3 interfaces, the VM was made with 1 NICs: set the annotation io.bulkhead.nics' start c1
+	refuses 'has 3 interfaces, the VM was made with 2 NICs: set the annotation io.bulkhead.nics' start c1
 }
 
 @test "rates are kept, and checked before anything is made" {

@@ -197,7 +197,22 @@ START_TEST(it_is_a_placeholder_until_there_is_a_back_end)
 	attach(1, SOCK_SEQPACKET);
 	ck_assert_uint_eq(driver_read(&driver, VIRTIO_MMIO_DEVICE_ID), VIRTIO_ID_NET);
 	ck_assert_int_eq(net_attach(net, NULL, 0, NULL), 0);
-	ck_assert_uint_eq(driver_read(&driver, VIRTIO_MMIO_DEVICE_ID), VIRTIO_ID_NET);
+	ck_assert_uint_eq(driver_read(&driver, VIRTIO_MMIO_DEVICE_ID), VIRTIO_ID_NONE);
+}
+END_TEST
+
+START_TEST(the_next_driver_finds_the_address_of_the_beginning)
+{
+	static const uint8_t other[6] = {2, 0, 0, 0, 0, 9}, expected[6] = {2, 'b', 'k', 0, 0, 3};
+	uint8_t mac[6];
+
+	driver_start(&driver, ALL);
+	ck_assert_uint_eq(control(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, other, 6),
+			  VIRTIO_NET_OK);
+	driver_write(&driver, VIRTIO_MMIO_STATUS, 0);
+	for (unsigned int i = 0; i < 6; i++)
+		mac[i] = (uint8_t)virtio_mmio_read(&driver.mmio, VIRTIO_MMIO_CONFIG + i, 1);
+	ck_assert_mem_eq(mac, expected, 6);
 }
 END_TEST
 
@@ -538,6 +553,7 @@ Suite *net_suite(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, the_link_comes_and_goes_with_the_back_end);
 	tcase_add_test(tcase, it_is_a_placeholder_until_there_is_a_back_end);
+	tcase_add_test(tcase, the_next_driver_finds_the_address_of_the_beginning);
 	tcase_add_test(tcase, a_back_end_may_come_before_the_driver);
 	tcase_add_test(tcase, packets_go_out_as_they_are);
 	tcase_add_test(tcase, what_is_no_packet_is_dropped_and_so_is_all_without_a_link);

@@ -16,6 +16,7 @@
 	SUITE(protocol) \
 	SUITE(settings) \
 	SUITE(launch) \
+	SUITE(network_change) \
 	SUITE(spec) \
 	SUITE(reports) \
 	SUITE(exec) \

@@ -3,7 +3,7 @@
 
 # Of the runtime, what can be tested without a VM.
 UNIT_RUNTIME := $(addprefix runtime/,cmd_spec.c companion.c confine.c digest.c file.c hooks.c json.c launch_config.c layer_cache.c \
-		layer_entry.c options.c overlay.c pin.c scratch.c \
+		layer_entry.c network_change.c options.c overlay.c pin.c scratch.c \
 		settings.c shared_root.c shares.c shares_daemon.c spec_check.c spec_fields.c store.c tool.c tree.c vm_size.c)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c) $(wildcard devices/*.c) \
 		 $(wildcard protocol/*.c) vmm/exec.c vmm/kvm.c vmm/memory.c vmm/stdio.c $(UNIT_RUNTIME))

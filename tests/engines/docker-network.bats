@@ -1,0 +1,79 @@
+#!/usr/bin/env bats
+# docker's own networks: names by its resolver, a published port, and networks that a running container is connected to.
+# In single quotes are the guests' shells' variables.
+# shellcheck disable=SC2016
+
+load helpers
+
+: "${NET_CONNECTIONS:=5}" # short ones, one after the other
+
+setup_file() {
+	docker_up
+	sysctl -qw net.ipv4.ip_forward=1
+}
+
+teardown_file() {
+	docker_down
+}
+
+teardown() {
+	if [ -z "$BATS_TEST_COMPLETED" ]; then
+		docker ps -a >&3 2>&1 || true
+		docker logs one-a >&3 2>&1 || true
+		tail -n 20 "$ENGINE/dockerd.log" >&3 2>&1 || true
+	fi
+	docker ps -aq | xargs -r docker rm -f >/dev/null
+	docker network rm one other >/dev/null 2>&1 || true
+}
+
+# serve NAME [OPTION...]: a container with an echo at port 7000.
+serve() {
+	local name=$1
+	shift
+	docker run -d --name "$name" "$@" localhost/busybox sh -c 'echo ready; exec nc -ll -p 7000 -e /bin/cat' >/dev/null
+	wait_until docker_says "$name" ready
+}
+
+docker_says() {
+	docker logs "$1" 2>/dev/null | grep -q "^$2"
+}
+
+has_address() {
+	docker exec "$1" ip -o addr | grep -q "inet $2 "
+}
+
+lacks_address() {
+	! has_address "$@"
+}
+
+# From a container to HOST, by name or address.
+talks_to() {
+	docker exec "$1" sh -c "
+		ping -c 1 -w 30 $2 >/dev/null && ping -c 1 -w 30 -s 4000 $2 >/dev/null && echo pings
+		for i in \$(seq $NET_CONNECTIONS); do [ \"\$(echo \$i | nc -w 20 $2 7000)\" = \$i ] || exit 1; done; echo all"
+}
+
+@test "docker: a user-defined network: VM to VM by name, to a namespace container, to the host, and a published port" {
+	docker network create --subnet 10.98.0.0/24 one >/dev/null
+	serve one-a --network one -p 127.0.0.1:18000:7000
+	serve one-b --network one
+	serve one-c --network one --runtime crun
+	[ "$(talks_to one-a one-b)" = $'pings\nall' ]
+	[ "$(talks_to one-b one-c)" = $'pings\nall' ]
+	[ "$(talks_to one-c one-a)" = $'pings\nall' ]
+	docker exec one-a ping -c 1 -w 30 10.98.0.1
+	[ "$(echo published | socat -t 20 - TCP:127.0.0.1:18000)" = published ]
+}
+
+@test "docker: a running container's network connect and disconnect reach the guest" {
+	docker network create --subnet 10.98.0.0/24 one >/dev/null
+	docker network create --subnet 10.97.0.0/24 other >/dev/null
+	serve one-a --network one
+	docker network connect --ip 10.97.0.7 other one-a
+	wait_until has_address one-a 10.97.0.7/24
+	docker exec one-a ping -c 1 -w 30 10.97.0.1
+	[ "$(echo hello | socat -t 20 - TCP:10.97.0.7:7000)" = hello ]
+	docker network disconnect other one-a
+	wait_until lacks_address one-a 10.97.0.7/24
+	docker exec one-a ping -c 1 -w 30 10.98.0.1
+}
