@@ -154,8 +154,8 @@ hostile() {
 	(cd "$WORK/t/many" && seq "$IMAGES_WIDE" | xargs touch)
 	tar -C "$WORK/t" -cf "$WORK/nodes.tar" .
 	image evil "$WORK/nodes.tar"
-	with_store image pull "oci:$WORK/layout:evil"
-	LIMIT=1200 with_store launch --rm evil -- /bin/sh -c '
+	LIMIT=7200 with_store image pull "oci:$WORK/layout:evil"
+	LIMIT=7200 with_store launch --rm evil -- /bin/sh -c '
 		for node in disk memory; do dd if=/$node count=1 2>&1 | grep -o "not permitted\|No such device"; done
 		ls /many | wc -l; rm /many/7; ls /many | wc -l' >"$WORK/out"
 	diff - "$WORK/out" <<<$'No such device\nNo such device\n'"$IMAGES_WIDE"$'\n'$((IMAGES_WIDE - 1))
