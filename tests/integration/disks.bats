@@ -41,7 +41,7 @@ teardown() {
 
 @test "scratch disk and volume keep what POSIX promises, and survive what exercises file systems" {
 	volume 200M
-	LIMIT=7200 in_container '
+	LIMIT=20000 in_container '
 		cd /
 		for dir in /scratch /data; do
 			mkdir -p $dir
