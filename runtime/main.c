@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -205,20 +206,31 @@ static int load_settings(struct globals *globals, const struct arguments *a, str
 	return ret;
 }
 
+/* An ordinary user's is where systemd has made that user a folder. */
+static char *usual_root(void)
+{
+	const char *folder = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() == 0)
+		return strdup(DEFAULT_ROOT);
+	return folder && *folder == '/' ? format("%s/bulkhead", folder)
+					: format("/run/user/%u/bulkhead", geteuid());
+}
+
 /* The folder is made with the first container. The VMM gets its path, and works elsewhere. */
 static int name_root(struct globals *globals, const char *root, struct error *err)
 {
 	cleanup_free char *here = NULL;
 
-	if (!*root)
+	if (root && !*root)
 		return error_say(err, EINVAL, "--root: the path is empty");
-	if (*root != '/') {
+	if (root && *root != '/') {
 		here = getcwd(NULL, 0);
 		if (!here)
 			return error_set(err, errno, "the working directory");
 	}
-	globals->root = here ? format("%s/%s", here, root) : strdup(root);
-	return globals->root ? 0 : error_set(err, ENOMEM, "--root %s", root);
+	globals->root = here ? format("%s/%s", here, root) : root ? strdup(root) : usual_root();
+	return globals->root ? 0 : error_set(err, ENOMEM, "--root");
 }
 
 static int run_command(struct globals *globals, const struct arguments *a, int argc, char **argv,
@@ -253,7 +265,8 @@ static void open_standard_streams(void)
 int main(int argc, char **argv)
 {
 	struct globals globals = {.log_fd = STDERR_FILENO, .started_ns = monotonic_ns()};
-	struct arguments a = {.root = DEFAULT_ROOT};
+	/* An ordinary user may make no control group. */
+	struct arguments a = {.manager = geteuid() == 0 ? CGROUP_FS : CGROUP_DISABLED};
 	static struct error err;
 	char title[] = "bulkhead";
 	int ret, at;

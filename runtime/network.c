@@ -88,6 +88,8 @@ int network_plan(struct network_slots *slots, const struct placement *placement,
 		slots->nics = 1;
 		return host_tap_check(tap, err);
 	}
+	if (placement->lo_alone)
+		return 0;
 	if (placement->netns_fd < 0 && !placement->new_netns) {
 		log_warn("linux.namespaces has no network: the VM has lo alone, the host's "
 			 "interfaces cannot be shared with it");

@@ -24,7 +24,11 @@ static int open_netns(const char *path, struct error *err)
 	return take_fd(&fd);
 }
 
-/* No entry: the runtime's own. An entry without a path: a new one. */
+/*
+ * No entry: the runtime's own. An entry without a path: a new one, which an ordinary user cannot
+ * make: the VMM stays in that user's, where its filters let it make no socket, and the guest has lo
+ * alone as in a new one.
+ */
 static int find_netns(struct placement *placement, const json_t *config, struct error *err)
 {
 	json_t *namespace;
@@ -36,8 +40,9 @@ static int find_netns(struct placement *placement, const json_t *config, struct 
 
 		if (strcmp(type, "network") != 0)
 			continue;
-		placement->new_netns = !path || !*path;
-		if (placement->new_netns)
+		placement->lo_alone = (!path || !*path) && geteuid() != 0;
+		placement->new_netns = (!path || !*path) && !placement->lo_alone;
+		if (!path || !*path)
 			return 0;
 		placement->netns_fd = open_netns(path, err);
 		return placement->netns_fd < 0 ? placement->netns_fd : 0;

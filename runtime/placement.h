@@ -15,6 +15,7 @@ struct placement {
 	struct cgroup cgroup;
 	int netns_fd; /* to enter, or -1 */
 	bool new_netns;
+	bool lo_alone;		/* neither: an ordinary user asked for a new one */
 	char oom_score_adj[16]; /* "": as inherited */
 };
 

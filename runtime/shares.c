@@ -80,6 +80,9 @@ static int add_bind(struct shares *shares, const struct bind_share *share, struc
 
 	*tree = (struct shared_tree){.directory = share->directory, .readonly = share->readonly};
 	ret = clone_tree(tree, share->fd, &attr, share->recursive ? AT_RECURSIVE : 0);
+	if (ret == -EPERM && geteuid() != 0)
+		return error_say(err, EPERM, "share %s: only root can share files with a VM",
+				 share->source);
 	return ret < 0 ? error_set(err, -ret, "share %s", share->source) : 0;
 }
 

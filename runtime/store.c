@@ -9,12 +9,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
-static const char *path_set = "/var/lib/bulkhead";
+static char *path_set;
 static uint64_t limit_set = 50ull << 30;
+
+/* Where XDG's specification has an ordinary user's data. */
+static char *usual_path(void)
+{
+	const char *home = getenv("HOME"), *data = getenv("XDG_DATA_HOME");
+
+	if (geteuid() == 0)
+		return strdup("/var/lib/bulkhead");
+	return data && *data == '/' ? format("%s/bulkhead", data)
+				    : format("%s/.local/share/bulkhead", home ? home : "");
+}
 
 int store_set(const struct settings *settings, struct error *err)
 {
@@ -22,14 +34,18 @@ int store_set(const struct settings *settings, struct error *err)
 	const char *size = settings_text(settings, "cache-size");
 	int ret = size ? scratch_parse_size(size, &limit_set, err) : 0;
 
-	if (path)
-		path_set = path;
+	if (ret == 0) {
+		free(path_set);
+		path_set = path ? strdup(path) : usual_path();
+		if (!path_set)
+			return error_set(err, ENOMEM, "data-root");
+	}
 	return error_prefix(err, ret, "cache-size");
 }
 
 const char *store_path(void)
 {
-	return path_set;
+	return path_set ?: "/var/lib/bulkhead";
 }
 
 uint64_t store_limit(void)

@@ -104,11 +104,14 @@ static int make_empty_root(struct error *err)
 {
 	unsigned int attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
 				  MOUNT_ATTR_NOEXEC;
+	/* Nobody may enter it; in a user namespace of its own the VMM has no right around that
+	 * while it moves in. */
+	const char *mode = geteuid() == 0 ? "0" : "100";
 	cleanup_fd int fs_fd = fsopen("tmpfs", FSOPEN_CLOEXEC);
 	int fd = -1;
 
 	if (fs_fd >= 0 && fsconfig(fs_fd, FSCONFIG_SET_STRING, "source", "jail", 0) == 0 &&
-	    fsconfig(fs_fd, FSCONFIG_SET_STRING, "mode", "0", 0) == 0 &&
+	    fsconfig(fs_fd, FSCONFIG_SET_STRING, "mode", mode, 0) == 0 &&
 	    fsconfig(fs_fd, FSCONFIG_SET_STRING, "size", "4k", 0) == 0 &&
 	    fsconfig(fs_fd, FSCONFIG_SET_FLAG, "ro", NULL, 0) == 0 &&
 	    fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
