@@ -180,3 +180,29 @@ teardown_overlay() {
 	[ "${lines[0]}" = "$(head -n 1 "$WORK/out")" ]
 	[[ $output == *'/second: I/O error'* || $output == *'Input/output error'* ]]
 }
+
+# layer_of ID: device and inode of the image that the VMM of a container has open, as its descriptors say.
+layer_of() {
+	local pid
+	pid=$(with_store state "$1" | jq .pid)
+	stat -L -c '%d:%i %s' "/proc/$pid"/fd/* 2>/dev/null | grep -F "$(stat -c '%d:%i %s' "$STORE"/layers/*/image)"
+}
+
+@test "two running VMs read one file of the host's page cache: the second makes no layer and takes hardly anything" {
+	own_store
+	head -c 16000000 /dev/urandom >"$BUNDLE/rootfs/big"
+	command_is /bin/sh -c 'sha256sum /big; exec sleep 1000'
+	for name in one two; do
+		before=$(du -sk "$STORE" | cut -f1)
+		with_store run -d -b "$BUNDLE" "$ID-$name" </dev/null >"$WORK/$name" 2>"$WORK/err"
+		eventually grep -q big "$WORK/$name"
+		layer_of "$ID-$name" >"$WORK/layer-$name"
+	done
+	echo "store: $(($(du -sk "$STORE" | cut -f1) - before)) KiB more" >&3
+	[ $(($(du -sk "$STORE" | cut -f1) - before)) -lt 1024 ]
+	[ "$(layers)" = 1 ]
+	[ -s "$WORK/layer-one" ] && diff "$WORK/layer-one" "$WORK/layer-two"
+	diff "$WORK/one" "$WORK/two"
+	with_store delete --force "$ID-one"
+	with_store delete --force "$ID-two"
+}
