@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -114,6 +115,7 @@ static int take(void *input, int key, char *value, struct error *err)
 /* The bundle of the moment: it is read at create, and gone after that. */
 struct folder {
 	int parent_fd;
+	int fd; /* locked: what is not belongs to one that was killed */
 	char name[64];
 };
 
@@ -124,25 +126,41 @@ static void remove_folder(void *ctx)
 	if (folder->parent_fd < 0)
 		return;
 	store_remove_directory(folder->parent_fd, folder->name);
+	close_fd(&folder->fd);
 	close_fd(&folder->parent_fd);
 }
 
-static int write_bundle(struct folder *folder, const json_t *config, struct error *err)
+/* The parent's lock keeps others from taking a new one for one that was left behind. */
+static int make_folder(struct folder *folder, struct error *err)
 {
-	cleanup_free char *text = json_dumps(config, JSON_INDENT(2));
-	cleanup_fd int fd = -1;
+	int ret = 0;
 
 	folder->parent_fd = store_open("launch", err);
 	if (folder->parent_fd < 0)
 		return folder->parent_fd;
 	snprintf(folder->name, sizeof(folder->name), STORE_UNFINISHED "%d", getpid());
-	store_remove_directory(folder->parent_fd, folder->name);
-	if (!text || mkdirat(folder->parent_fd, folder->name, 0700) < 0)
-		return error_set(err, text ? errno : ENOMEM, "make a bundle");
-	fd = openat(folder->parent_fd, folder->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || mkdirat(fd, "rootfs", 0700) < 0)
-		return error_set(err, errno, "make a bundle");
-	return file_replace(fd, CONFIG_FILE, 0600, text, strlen(text), err);
+	if (flock(folder->parent_fd, LOCK_EX) < 0)
+		return error_set(err, errno, "lock %s/launch", store_path());
+	store_remove_unfinished(folder->parent_fd);
+	if (mkdirat(folder->parent_fd, folder->name, 0700) == 0)
+		folder->fd = openat(folder->parent_fd, folder->name,
+				    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder->fd < 0 || flock(folder->fd, LOCK_SH) < 0 ||
+	    mkdirat(folder->fd, "rootfs", 0700) < 0)
+		ret = error_set(err, errno, "make a bundle");
+	flock(folder->parent_fd, LOCK_UN);
+	return ret;
+}
+
+static int write_bundle(struct folder *folder, const json_t *config, struct error *err)
+{
+	cleanup_free char *text = json_dumps(config, JSON_INDENT(2));
+	int ret;
+
+	if (!text)
+		return error_set(err, ENOMEM, "make a bundle");
+	ret = make_folder(folder, err);
+	return ret < 0 ? ret : file_replace(folder->fd, CONFIG_FILE, 0600, text, strlen(text), err);
 }
 
 /* An image that is not here is got, as engines do. */
@@ -181,7 +199,7 @@ static int find_root(struct launch_options *o, const char *what, char **path, js
 static int launch(struct globals *globals, struct launch_options *o, const char *what,
 		  struct error *err)
 {
-	struct folder folder = {.parent_fd = -1};
+	struct folder folder = {.parent_fd = -1, .fd = -1};
 	cleanup_free char *path = NULL, *bundle = NULL;
 	json_t *image = NULL, *config = NULL;
 	int ret = find_root(o, what, &path, &image, err);

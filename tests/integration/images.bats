@@ -174,3 +174,50 @@ hostile() {
 	tar -C "$WORK/t" --sparse -cf "$WORK/hole.tar" hole
 	hostile "$WORK/hole.tar" 'the layer expands to more than 16 MiB'
 }
+
+@test "launch: a terminal, volumes, CPUs" {
+	own_store
+	mkdir "$WORK/volume"
+	echo host | tee "$WORK/volume/file" >"$WORK/single"
+	terminal_open build/bulkhead --config "$WORK/settings.json" --root "$WORK/state" launch --rm -i -t --cpus 2 \
+		-v "$WORK/volume:/data" -v "$WORK/single:/single:ro" "$BUNDLE/rootfs" -- /bin/sh -c '
+			echo; stty size; cat /data/file; echo guest >/data/new; echo x 2>&1 >>/single || echo refused; read -r x; echo "got $x"'
+	terminal_shows '33 111'
+	terminal_shows refused
+	terminal_type 'typed\r'
+	terminal_shows 'got typed'
+	terminal_close
+	grep -qx $'host\r' "$WORK/screen"
+	[ "$(cat "$WORK/volume/new" "$WORK/single")" = $'guest\nhost' ]
+}
+
+unpacking() {
+	[ "$(find "$WORK/store/unpack" -name '1*' 2>/dev/null | wc -l)" -gt 50 ]
+}
+
+@test "a launch that is killed while it unpacks, and two launches at once: made once, and nothing stays" {
+	local job second
+	own_store
+	mkdir "$WORK/t"
+	(cd "$WORK/t" && seq 2000 | xargs touch)
+	cp -a "$BUNDLE/rootfs/." "$WORK/t"
+	tar -C "$WORK/t" -cf "$WORK/layer.tar" .
+	image some "$WORK/layer.tar"
+	umoci config --image "$WORK/layout:some" --config.cmd /bin/hostname
+	with_store image pull "oci:$WORK/layout:some"
+	build/bulkhead --config "$WORK/settings.json" --root "$WORK/state" launch --rm some </dev/null >/dev/null 2>&1 &
+	job=$!
+	eventually unpacking
+	kill -9 $job
+	ends_with 137 $job
+	with_store launch --rm --name one some </dev/null >"$WORK/one" &
+	job=$!
+	with_store launch --rm --name two some </dev/null >"$WORK/two" &
+	second=$!
+	ends_with 0 $job
+	ends_with 0 $second
+	[ "$(cat "$WORK/one" "$WORK/two")" = $'one\ntwo' ]
+	[ "$(find "$WORK/store/layers" -name image | wc -l)" = 1 ]
+	ls -A "$WORK/store/launch" "$WORK/store/unpack" >&2
+	[ -z "$(ls -A "$WORK/store/launch" "$WORK/store/unpack" | grep -v :)" ]
+}
