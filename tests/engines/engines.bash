@@ -18,6 +18,7 @@ daemon_stop() {
 	while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
 }
 
+# podman_configure [BACKEND]: of its networks, cni or netavark.
 podman_configure() {
 	export CONTAINERS_CONF=$ENGINE/containers.conf CONTAINERS_STORAGE_CONF=$ENGINE/storage.conf
 	cat >"$CONTAINERS_STORAGE_CONF" <<-EOF2
@@ -32,6 +33,8 @@ podman_configure() {
 		events_logger = "file"
 		runtime = "bulkhead"
 		runtime_supports_json = ["bulkhead", "crun", "runc"]
+		[network]
+		network_backend = "${1:-cni}"
 		[engine.runtimes]
 		bulkhead = ["$RUNTIME"]
 	EOF2

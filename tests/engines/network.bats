@@ -114,3 +114,17 @@ has_address() {
 lacks_address() {
 	! has_address "$@"
 }
+
+@test "podman: netavark's network, and names by aardvark-dns" {
+	[ -x /usr/lib/podman/netavark ] && [ -x /usr/lib/podman/aardvark-dns ] || skip "netavark or aardvark-dns is not installed"
+	podman_configure netavark
+	podman network create --subnet 10.98.0.0/24 --ipv6 --subnet fd98::/64 test >/dev/null
+	serve a --network test -p 18000:7000
+	serve b --network test
+	[ "$(talks_to a b)" = $'pings\nconnects\nall' ]
+	podman exec b ping -6 -c 1 -w 30 "$(address a GlobalIPv6Address)"
+	[ "$(echo published | socat -t 20 - TCP:127.0.0.1:18000)" = published ]
+	podman rm -fat 0 >/dev/null
+	podman network rm -f test >/dev/null
+	podman_configure
+}
