@@ -89,6 +89,7 @@ test: all unit-test payload-build
 MINUTES ?= 30
 
 soak: all
+	@tests/debian-bundle $(BUILD)/tests/debian-bundle
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_SEED=$${SOAK_SEED:-$$$$} SOAK_SECONDS=$$(($(MINUTES) * 60)) bats --timing tests/integration/faults.bats
 	@LAB_TIMEOUT=36000 LAB_MEMORY=12288 tests/on-kvm env TREES_FILES=52000 TREES_MIB=1100 TREES_DEBIAN=1 DISKS_FILES=100000 DISKS_MIB=4096 \
 		DISKS_OPERATIONS=20000 IMAGES_WIDE=200000 bats --timing tests/integration/trees.bats tests/integration/disks.bats \

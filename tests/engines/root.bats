@@ -82,6 +82,7 @@ files() {
 	"$engine" diff files | LC_ALL=C sort | diff changes -
 	shows "$engine" /made/deeper deep
 	"$engine" cp new files:/made/stopped
+	"$engine" commit files localhost/stopped >/dev/null
 	"$engine" export files >stopped.tar
 	diff <(names running.tar) <(names stopped.tar) | grep '^[<>]' | sed 's/ [^ ]*$//; s/$/ stopped/' | sort -u >differences
 	"$engine" start files >/dev/null
@@ -93,6 +94,7 @@ files() {
 		cat /made/deep /etc/group /written; stat -c "%a %u:%g" /made/deeper; ls /usr /root /usr2; test -e /etc/passwd || echo gone
 		readlink /made/soft' >committed
 	diff - committed <<<$'again\nhost\nhost\n4751 12:34\n/root:\n\n/usr:\nnew\n\n/usr2:\nbin\ngone\n/written'
+	[ "$("$engine" run --rm --network none localhost/stopped cat /made/stopped /made/deeper)" = $'host\ndeep' ]
 }
 
 has_log() {

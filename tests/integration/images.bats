@@ -40,6 +40,9 @@ with_store() {
 	with_store image import "$WORK/layout" second
 	with_store image ls >"$WORK/list"
 	[ "$(grep -c ' 2  ' "$WORK/list")" = 2 ]
+	with_store image unpack first "$WORK/unpacked"
+	[ "$(cat "$WORK/unpacked/rootfs/app/file")" = two ] && [ ! -e "$WORK/unpacked/rootfs/etc/group" ]
+	[ "$(jq -r '.process | .args + [.cwd] | join(" ")' "$WORK/unpacked/config.json")" = '/bin/echo from image /app' ]
 	[ "$(with_store launch --rm first)" = 'from image' ]
 	[ "$(find "$WORK/store/layers" -name image | wc -l)" = 2 ]
 	echo line | with_store launch --rm -i -e PLACE=here -w / -u 0 --hostname vm --memory 200M --read-only \
