@@ -61,7 +61,7 @@ static unsigned int drain_queue(struct blk *blk, unsigned int queue)
 	unsigned int budget = BLK_REQUESTS_MAX;
 	struct blk_request *request = NULL;
 
-	while (budget && !rate_gate_is_closed(&blk->gate)) {
+	while (budget) {
 		request = request_get(blk);
 		if (!request) {
 			blk->starved = true;
@@ -73,10 +73,9 @@ static unsigned int drain_queue(struct blk *blk, unsigned int queue)
 			virtio_device_broken(&blk->dev, "request without a status byte");
 			break;
 		}
-		rate_gate_count(&blk->gate, request->len);
 		request->queue = queue;
 		blk->in_flight++;
-		blk_io_start(blk, request);
+		blk_lane_start(blk, request);
 		request = NULL;
 		budget--;
 	}
@@ -109,31 +108,9 @@ static void blk_kicked(struct virtio_device *dev, unsigned int queue)
 	blk_interrupt(blk);
 }
 
-static bool is_served(const struct blk *blk)
+bool blk_is_served(const struct blk *blk)
 {
 	return blk->dev.active && !blk->dev.broken;
-}
-
-static void goes_on(struct rate_gate *gate)
-{
-	struct blk *blk = container_of(gate, struct blk, gate);
-
-	pthread_mutex_lock(&blk->dev.lock);
-	if (is_served(blk)) {
-		blk_drain(blk);
-		blk_interrupt(blk);
-	}
-	pthread_mutex_unlock(&blk->dev.lock);
-}
-
-int blk_limit(struct blk *blk, const struct rate rates[2], struct error *err)
-{
-	int ret;
-
-	pthread_mutex_lock(&blk->dev.lock);
-	ret = rate_gate_set(&blk->gate, rates[0], rates[1]);
-	pthread_mutex_unlock(&blk->dev.lock);
-	return ret < 0 ? error_set(err, -ret, "%s: timer", blk->dev.name) : 0;
 }
 
 static bool blk_look(struct loop_poll *poll)
@@ -143,7 +120,7 @@ static bool blk_look(struct loop_poll *poll)
 
 	pthread_mutex_lock(&blk->dev.lock);
 	some = blk_io_complete(blk);
-	if (is_served(blk)) {
+	if (blk_is_served(blk)) {
 		for (unsigned int i = 0; i < blk->dev.queue_count; i++)
 			virtqueue_poll(&blk->dev.queues[i]);
 		some |= blk_drain(blk) > 0;
@@ -160,9 +137,8 @@ static bool blk_rest(struct loop_poll *poll)
 
 	pthread_mutex_lock(&blk->dev.lock);
 	for (unsigned int i = 0; i < blk->dev.queue_count; i++) {
-		/* What waits for a free request or for the rate limit is not news. */
-		if (!virtqueue_rest(&blk->dev.queues[i]) || !is_served(blk) || blk->starved ||
-		    rate_gate_is_closed(&blk->gate))
+		/* What waits for a free request is not news. */
+		if (!virtqueue_rest(&blk->dev.queues[i]) || !blk_is_served(blk) || blk->starved)
 			continue;
 		virtio_queue_again(&blk->dev, i);
 		some = true;
@@ -204,6 +180,7 @@ static void blk_hold(struct virtio_device *dev)
 {
 	struct blk *blk = to_blk(dev);
 
+	blk_lanes_clear(blk);
 	while (blk->in_flight)
 		pthread_cond_wait(&blk->idle, &dev->lock);
 }
@@ -361,7 +338,7 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	blk->thread_begins = options->thread_begins;
 	if (options->serial)
 		memcpy(blk->serial, options->serial, strnlen(options->serial, BLK_SERIAL_LEN));
-	rate_gate_init(&blk->gate, &blk->loop, goes_on);
+	blk_lanes_init(blk);
 	blk->poll = (struct loop_poll){.look = blk_look, .rest = blk_rest};
 	ret = loop_init(&blk->loop);
 	/* On a single CPU the guest could do nothing while it is looked for. */
@@ -396,7 +373,7 @@ void blk_destroy(struct blk *blk)
 	blk_stop(&blk->dev);
 	blk_io_destroy(blk);
 	blk_direct_destroy(blk);
-	rate_gate_destroy(&blk->gate);
+	blk_lanes_destroy(blk);
 	loop_destroy(&blk->loop);
 	for (unsigned int i = 0; i < blk->file_count; i++)
 		close_fd(&blk->files[i].fd);

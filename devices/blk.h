@@ -36,8 +36,12 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	       struct error *err);
 void blk_destroy(struct blk *blk);
 
-/* Limits what is read and written together: bytes in [0], requests in [1]. From any thread. */
-int blk_limit(struct blk *blk, const struct rate rates[2], struct error *err);
+/*
+ * Limits what is read, and what is written (with all else that changes the disk, and flushes):
+ * bytes in [0], requests in [1]. From any thread.
+ */
+int blk_limit(struct blk *blk, const struct rate reads[2], const struct rate writes[2],
+	      struct error *err);
 
 struct virtio_device *blk_device(struct blk *blk);
 

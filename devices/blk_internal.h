@@ -24,6 +24,14 @@ struct blk_file {
 	uint64_t end;
 };
 
+/* Requests of one direction, in the order that they came in, which its rate does not let go yet. */
+struct blk_lane {
+	struct rate_gate gate;
+	struct blk_request *first, *last;
+};
+
+enum { BLK_LANE_READ, BLK_LANE_WRITE, BLK_LANES };
+
 struct blk {
 	struct virtio_device dev;
 	struct blk_file *files; /* one; of a read-only disk any number */
@@ -53,7 +61,7 @@ struct blk {
 	unsigned int next_queue; /* the first to be looked at */
 	bool starved;		 /* chains were left in the queue for want of a free request */
 	pthread_cond_t idle;
-	struct rate_gate gate;
+	struct blk_lane lanes[BLK_LANES]; /* what waits there is in flight */
 };
 
 /* blk.c */
@@ -63,6 +71,8 @@ void blk_finish(struct blk *blk, struct blk_request *request);
 /* Begins what the driver offers in any queue, as far as there are free requests; returns how many.
  */
 unsigned int blk_drain(struct blk *blk);
+/* Whether the driver may expect anything of it. */
+bool blk_is_served(const struct blk *blk);
 /* Publishes what was answered, and interrupts for it where that is wanted. */
 void blk_interrupt(struct blk *blk);
 
@@ -75,6 +85,16 @@ void blk_direct_destroy(struct blk *blk);
 unsigned int blk_direct_buffers(struct blk *blk, struct blk_request *request, uint64_t max);
 /* Before blk_request_step_done: what was read into that memory goes to the guest. */
 void blk_direct_done(struct blk_request *request, int outcome);
+
+/* blk_lane.c */
+
+/* Begins a request, or has it wait until its direction's rate lets it: none holds up the other. */
+void blk_lane_start(struct blk *blk, struct blk_request *request);
+/* What waits is let go as soon as the I/O thread comes to it, or, where that may do nothing any
+ * more, failed here. For who waits for all that is in flight. */
+void blk_lanes_clear(struct blk *blk);
+void blk_lanes_init(struct blk *blk);
+void blk_lanes_destroy(struct blk *blk);
 
 /* blk_io.c */
 

@@ -24,7 +24,7 @@ struct blk_request {
 	bool bounced;	  /* this step's buffer is not the guest's */
 	size_t done;	  /* bytes of the buffers that are done with */
 	struct iovec iov[VIRTQUEUE_SEGMENTS_MAX];
-	struct blk_request *next; /* in the list of free ones */
+	struct blk_request *next; /* of the free ones, or of those that wait */
 };
 
 struct blk_limits {

@@ -24,11 +24,14 @@ struct rate_gate {
 void rate_gate_init(struct rate_gate *gate, struct loop *loop, rate_gate_fn *opened);
 void rate_gate_destroy(struct rate_gate *gate);
 
-/* Returns 0 or a negative errno. */
+/* What waits goes by the new rates at once. Returns 0 or a negative errno. */
 int rate_gate_set(struct rate_gate *gate, struct rate bytes, struct rate operations);
 
 /* Whether what comes has to wait; opened is called once it need not. */
 bool rate_gate_is_closed(struct rate_gate *gate);
+
+/* Who waits is called at once, and asks again. For when the answer may be another one now. */
+void rate_gate_hurry(struct rate_gate *gate);
 
 /* Something of so many bytes has passed. */
 static inline void rate_gate_count(struct rate_gate *gate, uint64_t bytes)

@@ -149,9 +149,9 @@ struct proto_time {
 	uint64_t realtime_ns; /* CLOCK_REALTIME of the host */
 } __attribute__((packed));
 
-/* A disk has those of IN alone, for both directions. */
+/* In: what a NIC receives, what is read from a disk. */
 enum proto_rate_of {
-	PROTO_RATE_BYTES_IN, /* in: to the guest */
+	PROTO_RATE_BYTES_IN,
 	PROTO_RATE_OPERATIONS_IN,
 	PROTO_RATE_BYTES_OUT,
 	PROTO_RATE_OPERATIONS_OUT,

@@ -161,8 +161,12 @@ static int set_throttle(const struct cgroup *cgroup, size_t which, const json_t 
 	char text[128];
 
 	if (cgroup->unified) {
-		snprintf(text, sizeof(text), "%lld:%lld %s=%lld", number(entry, "major"),
-			 number(entry, "minor"), throttles[which].v2, number(entry, "rate"));
+		int len = snprintf(text, sizeof(text), "%lld:%lld %s=", number(entry, "major"),
+				   number(entry, "minor"), throttles[which].v2);
+		long long rate = number(entry, "rate");
+
+		/* No limit: v1 calls that 0. */
+		snprintf(text + len, sizeof(text) - (size_t)len, rate ? "%lld" : "max", rate);
 		return write_text(cgroup, "io", "io.max", text, err);
 	}
 	snprintf(text, sizeof(text), "%lld:%lld %lld", number(entry, "major"),

@@ -8,6 +8,7 @@
 #include "runtime/file.h"
 #include "runtime/options.h"
 #include "runtime/pin.h"
+#include "runtime/rates.h"
 #include "runtime/spec_check.h"
 #include "runtime/state.h"
 
@@ -262,7 +263,25 @@ static void pin_again(const struct state *state)
 		log_warn("%s", err.message);
 }
 
-static int update(const struct state *state, const json_t *resources, struct error *err)
+/* The VM's disks. One update after the other: each is based on what is in the state. */
+static int update_rates(struct state *state, struct control *control, const json_t *resources,
+			struct error *err)
+{
+	json_t *rates;
+	int ret = state_lock(state, err);
+
+	if (ret < 0)
+		return ret;
+	rates = json_object_get(state->doc, "rates");
+	if (rates_throttle(rates, resources))
+		ret = rates_send(rates, control, err);
+	if (ret == 0)
+		ret = state_save(state, err);
+	state_unlock(state);
+	return ret;
+}
+
+static int update(struct state *state, const json_t *resources, struct error *err)
 {
 	struct control control = CONTROL_INIT;
 	int ret = control_connect(&control, state->dir_fd, err);
@@ -271,9 +290,11 @@ static int update(const struct state *state, const json_t *resources, struct err
 		ret = check_range(&control, resources, err);
 	if (ret == 0)
 		ret = update_guest(&control, resources, err);
-	control_close(&control);
 	if (ret == 0)
 		ret = update_host(state, resources, err);
+	if (ret == 0 && json_object_get(resources, "blockIO"))
+		ret = update_rates(state, &control, resources, err);
+	control_close(&control);
 	if (ret == 0)
 		pin_again(state);
 	return ret;

@@ -54,10 +54,33 @@ static void describe(struct container *container)
 	state_set_phase(&container->state, "creating");
 }
 
+/* The VM's own. */
+static unsigned int disk_count(const struct images *images)
+{
+	return images->scratch_fd >= 0 ? 2 : 1;
+}
+
+/* In the order that the VMM is given the disks in. */
+static void plan_rates(struct container *container, const struct images *images)
+{
+	const struct disks *given = &container->disks;
+	int disks[2 + DISKS_MAX] = {images->count ? images->layers[0].layer.fd : -1,
+				    images->scratch_fd};
+	size_t count = disk_count(images);
+
+	for (size_t i = 0; i < given->count; i++)
+		disks[count++] = given->disks[i].fd;
+	rates_plan(container->rates, container->slots.nics, disks, count);
+	rates_throttle(container->rates,
+		       json_at(container->bundle.config, "linux", "resources", NULL));
+	json_object_set(container->state.doc, "rates", container->rates);
+}
+
 /* Where the VMM will be. What is made is in the state before: whatever ends us, delete finds it. */
-static int prepare_place(struct container *container, const struct globals *globals,
+static int prepare_place(struct container *container, const struct making *making,
 			 struct error *err)
 {
+	const struct globals *globals = making->globals;
 	const json_t *config = container->bundle.config;
 	int ret = placement_prepare(&container->placement, globals->cgroup_manager, config,
 				    container->state.id, err);
@@ -75,6 +98,7 @@ static int prepare_place(struct container *container, const struct globals *glob
 	if (settings_text(&globals->settings, "pin"))
 		json_object_set_new(container->state.doc, "pin",
 				    json_string(settings_text(&globals->settings, "pin")));
+	plan_rates(container, &making->images);
 	json_object_set(container->state.doc, "hooks", json_object_get(config, "hooks"));
 	json_object_set(container->state.doc, "copies", container->binds.copies);
 	ret = state_save(&container->state, err);
@@ -125,12 +149,6 @@ static int write_pid_file(const struct container *container, const char *path, s
 		return 0;
 	snprintf(text, sizeof(text), "%d", container->state.pid);
 	return file_replace(AT_FDCWD, path, 0644, text, strlen(text), err);
-}
-
-/* The VM's own. */
-static unsigned int disk_count(const struct images *images)
-{
-	return images->scratch_fd >= 0 ? 2 : 1;
 }
 
 /* The kernel's command line from the settings and, for the lab, from the environment. */
@@ -185,9 +203,7 @@ static int boot(struct container *container, struct making *making, struct error
 	if (ret == 0)
 		ret = limit_rest(container, &making->globals->settings, err);
 	if (ret == 0)
-		ret = rates_send(&container->rates, &container->control, container->slots.nics,
-				 disk_count(&making->images) + (unsigned int)container->disks.count,
-				 err);
+		ret = rates_send(container->rates, &container->control, err);
 	return ret;
 }
 
@@ -204,7 +220,7 @@ static int make(struct container *container, struct making *making,
 	if (ret == 0)
 		ret = container_open_terminal(container, options, &making->tty_fd, err);
 	if (ret == 0)
-		ret = prepare_place(container, making->globals, err);
+		ret = prepare_place(container, making, err);
 	if (ret < 0)
 		return ret;
 	if (container->restored && container->slots.nics != snapshot_nics(&making->snapshot))
@@ -260,8 +276,8 @@ static int prepare(struct container *container, const struct globals *globals,
 	if (ret == 0)
 		ret = pin_check(settings_text(&globals->settings, "pin"), container->size.vcpus,
 				err);
-	if (ret == 0)
-		ret = rates_read(&container->rates, &globals->settings, err);
+	if (ret == 0 && !(container->rates = rates_read(&globals->settings, err)))
+		ret = -EINVAL;
 	if (ret == 0)
 		ret = binds_prepare(&container->binds, &container->bundle, err);
 	if (ret == 0)
@@ -412,6 +428,7 @@ void container_destroy(struct container *container)
 	shared_root_destroy(&container->shared_root);
 	binds_destroy(&container->binds);
 	disks_close(&container->disks);
+	json_decref(container->rates);
 	bundle_destroy(&container->bundle);
 	vmm_files_destroy(&container->files);
 	placement_destroy(&container->placement);

@@ -33,7 +33,7 @@ struct container {
 	struct bundle bundle;
 	struct vm_size size;
 	struct network_slots slots;
-	struct rates rates;
+	json_t *rates; /* rates.h: in the state, too, once all is known */
 	struct binds binds;
 	struct disks disks;
 	struct shared_root shared_root;

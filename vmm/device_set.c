@@ -295,7 +295,7 @@ static int set_rates(struct device_set *set, const struct proto_attach *what,
 	if (net && what->index < VMM_NICS_MAX && set->nics[what->index])
 		return net_limit(set->nics[what->index], in, out, err);
 	if (!net && what->index < VMM_DISKS_MAX && set->disks[what->index])
-		return blk_limit(set->disks[what->index], in, err);
+		return blk_limit(set->disks[what->index], in, out, err);
 	return error_say(err, ENODEV, "ATTACH: there is no %s %u", net ? "NIC" : "disk",
 			 what->index);
 }

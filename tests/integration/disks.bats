@@ -158,6 +158,11 @@ teardown() {
 	[ "$(ls "$WORK/outside")" = secret ]
 }
 
+# number_of DEVICE: MAJOR:MINOR.
+number_of() {
+	printf '%d:%d' "$(stat -c 0x%t "$1")" "$(stat -c 0x%T "$1")"
+}
+
 # device PATH FILE ACCESS: the file as a block device, which the container is given as PATH. (An empty ACCESS: no rule.)
 device() {
 	local loop
@@ -167,7 +172,7 @@ device() {
 		.linux.devices += [{path: $path, type: "b", major: $major, minor: $minor, fileMode: 432, uid: 0, gid: 6}] |
 		if $access == "" then . else .linux.resources.devices += [
 			{allow: true, type: "b", major: $major, minor: $minor, access: $access}] end' \
-		--arg number "$(printf '%d:%d' "$(stat -c 0x%t "$loop")" "$(stat -c 0x%T "$loop")")" --arg path "$1" --arg access "$3"
+		--arg number "$(number_of "$loop")" --arg path "$1" --arg access "$3"
 }
 
 @test "block devices of the host are disks of the VM: written, read only, not allowed; fsync before a kill" {
@@ -229,4 +234,70 @@ device() {
 	[ "$(head -c 65536 "$WORK/data" | tr -d X | od -An -c | tr -d ' ')" = '3\n' ]
 	config '.annotations["io.bulkhead.disk-io"] = "fast"'
 	refuses 'is not cached or direct' create -b "$BUNDLE" "$ID"
+}
+
+# throttle FIELD DEVICE RATE: for update's resources, which go to $WORK/resources.
+throttle() {
+	jq -n --arg field "$1" --arg number "$(number_of "$2")" --argjson rate "$3" '
+		($number | split(":") | map(tonumber)) as [$major, $minor] |
+		{blockIO: {($field): [{major: $major, minor: $minor, rate: $rate}]}}' >"$WORK/resources"
+}
+
+# By the VM's own buckets: the host's control groups are left out.
+@test "blockIO's throttles: a device and a file system's disk, each direction for itself, and other ones while it runs" {
+	local data store
+	truncate -s 100M "$WORK/store.ext4"
+	mkfs.ext4 -q "$WORK/store.ext4"
+	mkdir "$WORK/store"
+	mount -o loop "$WORK/store.ext4" "$WORK/store"
+	store=$(findmnt -no SOURCE "$WORK/store")
+	jq -n --arg root "$WORK/store" '{"data-root": $root, template: "off"}' >"$WORK/settings.json"
+	truncate -s 16M "$WORK/data"
+	device /dev/data "$WORK/data" rwm
+	data=$(tail -n 1 "$WORK/loops")
+	throttle throttleWriteBpsDevice "$store" 1048576
+	config '.linux.resources += $more' --argjson more "$(cat "$WORK/resources")"
+	throttle throttleReadBpsDevice "$data" 262144
+	config '.linux.resources.blockIO += $more.blockIO' --argjson more "$(cat "$WORK/resources")"
+	command_is /bin/sh -c '
+		now() { sed "s/\..*//" /proc/uptime; }
+		a=$(now); dd if=/dev/zero of=/much bs=64k count=48 conv=fsync 2>/dev/null; b=$(now); echo "scratch $((b - a))"
+		dd if=/dev/zero of=/dev/data bs=64k count=48 seek=200 conv=fsync 2>/dev/null; c=$(now); echo "write $((c - b))"
+		dd if=/dev/data of=/dev/null bs=64k count=12 2>/dev/null; d=$(now); echo "read $((d - c))"
+		dd if=/dev/data of=/dev/null bs=64k count=180 skip=16 2>/dev/null; echo "rest $(($(now) - d))"'
+	bulkhead --config "$WORK/settings.json" --cgroup-manager disabled run -d -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1
+	eventually grep -q read "$WORK/out"
+	throttle throttleReadBpsDevice "$data" 0
+	bulkhead update --resources "$WORK/resources" "$ID"
+	[ "$(jq -c '.rates.disks[] | [.rates[][0]]' "$WORK/state/$ID/state.json" | sort -u)" = $'[0,0,0,0]\n[0,0,1048576,0]' ]
+	eventually has_status "$ID" stopped
+	bulkhead delete "$ID"
+	cat "$WORK/out" >&2
+	[ "$(sed -n 's/^scratch //p' "$WORK/out")" -ge 2 ]
+	[ "$(sed -n 's/^write //p' "$WORK/out")" -le 8 ]
+	[ "$(sed -n 's/^read //p' "$WORK/out")" -ge 2 ]
+	# By the first rate it would be 45.
+	[ "$(sed -n 's/^rest //p' "$WORK/out")" -le 30 ]
+	xargs -n 1 losetup -d <"$WORK/loops" && rm "$WORK/loops"
+}
+
+# What is on virtio-fs or in no disk of the VM's is limited there too.
+@test "blockIO's throttles are the control group's as well, and one that cannot be is refused" {
+	local data group
+	truncate -s 1M "$WORK/data"
+	device /dev/data "$WORK/data" rwm
+	data=$(tail -n 1 "$WORK/loops")
+	throttle throttleWriteIOPSDevice "$data" 77
+	config '.linux.resources += $more | .linux.cgroupsPath = "/bh-throttles"' --argjson more "$(cat "$WORK/resources")"
+	command_is /bin/sleep 1000
+	bulkhead run -d -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1
+	group=/sys/fs/cgroup/bh-throttles/io.max
+	[ "$(cat $group)" = "$(number_of "$data") rbps=max wbps=max riops=max wiops=77" ]
+	throttle throttleWriteIOPSDevice "$data" 0
+	bulkhead update -r - "$ID" <"$WORK/resources"
+	[ -z "$(cat $group)" ]
+	bulkhead delete --force "$ID"
+	xargs -n 1 losetup -d <"$WORK/loops" && rm "$WORK/loops"
+	config '.linux.devices = [] | .linux.resources.devices = [] | .linux.resources.blockIO = {throttleReadBpsDevice: [{major: 259, minor: 999, rate: 1}]}'
+	refuses 'write 259:999 rbps=1 to ' create -b "$BUNDLE" "$ID"
 }

@@ -312,8 +312,11 @@ plug() {
 @test "rates are kept, and checked before anything is made" {
 	config '.annotations["io.bulkhead.net-rate"] = "rx-bits=7"'
 	refuses 'is not rx-bytes=RATE[/BURST]' run -b "$BUNDLE" "$ID"
+	config '.annotations = {"io.bulkhead.disk-rate": "bytes=7"}'
+	refuses 'disk-rate: "bytes=7" is not read-bytes=RATE[/BURST]' run -b "$BUNDLE" "$ID"
+	config '.annotations = {}'
 	wire c1 2
-	config '.annotations["io.bulkhead.net-rate"] = "tx-bytes=1M/64K" | .annotations["io.bulkhead.disk-rate"] = "bytes=4M/1M"'
+	config '.annotations["io.bulkhead.net-rate"] = "tx-bytes=1M/64K" | .annotations["io.bulkhead.disk-rate"] = "read-bytes=4M/1M"'
 	dd if=/dev/urandom of="$BUNDLE/rootfs/blob" bs=1M count=9 2>/dev/null
 	socat -u TCP-LISTEN:7777 "OPEN:$WORK/got,creat" &
 	output=$(run_for c1 '

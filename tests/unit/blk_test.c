@@ -507,6 +507,97 @@ START_TEST(while_it_is_held_memory_is_left_alone)
 }
 END_TEST
 
+static const struct rate unlimited[2];
+static const struct rate one_a_second[2] = {{0, 0}, {1, 1}};
+
+/* Writes to so many different places. */
+static void submit_writes(unsigned int count)
+{
+	uint64_t data = driver_alloc(&driver, PIECE), status = driver_alloc(&driver, count);
+
+	memset(driver_at(&driver, data), 7, PIECE);
+	memset(driver_at(&driver, status), 0xee, count);
+	for (unsigned int i = 0; i < count; i++) {
+		struct driver_buffer buffers[3] = {{header(VIRTIO_BLK_T_OUT, 8 * i), 16, false},
+						   {data, PIECE, false},
+						   {status + i, 1, true}};
+
+		driver_submit(&driver, 0, buffers, 3);
+	}
+	driver_kick(&driver, 0);
+}
+
+/* Of so many places one after the other. */
+static unsigned int count_written(unsigned int count)
+{
+	uint8_t written[PIECE], bytes[PIECE];
+	unsigned int found = 0;
+
+	memset(written, 7, sizeof(written));
+	for (unsigned int i = 0; i < count; i++) {
+		ck_assert_int_eq(pread(disk, bytes, PIECE, (off_t)(8 * i * SECTOR)), PIECE);
+		found += memcmp(bytes, written, PIECE) == 0;
+	}
+	return found;
+}
+
+/* By the first rate the writes would take longer than driver_wait waits. */
+START_TEST(reads_pass_writes_that_wait_and_new_rates_hold_at_once)
+{
+	uint64_t data = driver_alloc(&driver, PIECE), status = driver_alloc(&driver, 1);
+	struct driver_buffer read[3] = {
+		{header(VIRTIO_BLK_T_IN, 800), 16, false}, {data, PIECE, true}, {status, 1, true}};
+	unsigned int answers = 1;
+
+	ck_assert_int_eq(blk_limit(blk, unlimited, one_a_second, NULL), 0);
+	submit_writes(30);
+	driver_submit(&driver, 0, read, 3);
+	driver_kick(&driver, 0);
+	while (driver_wait(&driver, 0).len != PIECE + 1)
+		answers++;
+	ck_assert_uint_lt(count_written(30), 30);
+	ck_assert_int_eq(blk_limit(blk, unlimited, unlimited, NULL), 0);
+	for (; answers < 31; answers++)
+		driver_wait(&driver, 0);
+	ck_assert_uint_eq(count_written(30), 30);
+	/* And the other way round. */
+	ck_assert_int_eq(blk_limit(blk, one_a_second, unlimited, NULL), 0);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, 800, data, PIECE, true), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_FLUSH, 0, 0, 0, false), VIRTIO_BLK_S_OK);
+}
+END_TEST
+
+/* Else a guest could have anything done at once by a reset after it. */
+START_TEST(a_reset_ends_what_waits_for_its_rate)
+{
+	uint64_t data;
+
+	ck_assert_int_eq(blk_limit(blk, unlimited, one_a_second, NULL), 0);
+	submit_writes(30);
+	driver_wait(&driver, 0);
+	driver_reset(&driver);
+	driver_forget(&driver);
+	driver_start(&driver, DRIVER_FEATURES);
+	data = driver_alloc(&driver, PIECE);
+	ck_assert_uint_eq(run(VIRTIO_BLK_T_IN, 800, data, PIECE, true), VIRTIO_BLK_S_OK);
+	ck_assert_uint_lt(count_written(30), 30);
+}
+END_TEST
+
+START_TEST(what_waits_for_its_rate_is_done_by_a_machine_that_is_held)
+{
+	ck_assert_int_eq(blk_limit(blk, unlimited, one_a_second, NULL), 0);
+	submit_writes(30);
+	driver_wait(&driver, 0);
+	virtio_mmio_hold(&driver.mmio);
+	/* All of it was taken out of the queue, or none is begun now. */
+	ck_assert_uint_eq(count_written(30), 30);
+	virtio_mmio_release(&driver.mmio);
+	for (unsigned int i = 1; i < 30; i++)
+		driver_wait(&driver, 0);
+}
+END_TEST
+
 START_TEST(a_read_only_disk_stays_as_it_is)
 {
 	uint64_t data = driver_alloc(&driver, PIECE);
@@ -720,6 +811,9 @@ static TCase *all_cases(const char *name, void (*fixture)(void))
 	tcase_add_test(tcase, many_requests_at_once);
 	tcase_add_test(tcase, after_a_reset_memory_is_left_alone);
 	tcase_add_test(tcase, while_it_is_held_memory_is_left_alone);
+	tcase_add_test(tcase, reads_pass_writes_that_wait_and_new_rates_hold_at_once);
+	tcase_add_test(tcase, a_reset_ends_what_waits_for_its_rate);
+	tcase_add_test(tcase, what_waits_for_its_rate_is_done_by_a_machine_that_is_held);
 	tcase_add_test(tcase, what_is_no_disk_is_refused);
 	return tcase;
 }
