@@ -256,7 +256,7 @@ throttle() {
 	device /dev/data "$WORK/data" rwm
 	data=$(tail -n 1 "$WORK/loops")
 	throttle throttleWriteBpsDevice "$store" 1048576
-	config '.linux.resources += $more' --argjson more "$(cat "$WORK/resources")"
+	config '.root.readonly = false | .linux.resources += $more' --argjson more "$(cat "$WORK/resources")"
 	throttle throttleReadBpsDevice "$data" 262144
 	config '.linux.resources.blockIO += $more.blockIO' --argjson more "$(cat "$WORK/resources")"
 	command_is /bin/sh -c '

@@ -313,7 +313,7 @@ plug() {
 	config '.annotations["io.bulkhead.net-rate"] = "rx-bits=7"'
 	refuses 'is not rx-bytes=RATE[/BURST]' run -b "$BUNDLE" "$ID"
 	config '.annotations = {"io.bulkhead.disk-rate": "bytes=7"}'
-	refuses 'disk-rate: "bytes=7" is not read-bytes=RATE[/BURST]' run -b "$BUNDLE" "$ID"
+	refuses 'is not read-bytes=RATE[/BURST]' run -b "$BUNDLE" "$ID"
 	config '.annotations = {}'
 	wire c1 2
 	config '.annotations["io.bulkhead.net-rate"] = "tx-bytes=1M/64K" | .annotations["io.bulkhead.disk-rate"] = "read-bytes=4M/1M"'
