@@ -184,6 +184,43 @@ has_line() {
 	[ -z "$(bridge fdb show br bhbr0 | grep 02:00:00:00:06:66)" ]
 }
 
+# spoofed NAME ADDRESS COMMAND...: which of tests/tools/spoof's frames c2 hears of what the command's container has sent.
+spoofed() {
+	local name=$1 hears code=0
+	ip netns exec c2 build/tests/spoof hear eth0 60 >"$WORK/heard" 3>&- &
+	hears=$!
+	bundle_for "$name" "spoof send eth0 $2"
+	shift 2
+	eventually grep -q listens "$WORK/heard"
+	"$@" -b "$WORK/$name" "$name" </dev/null >&2 || code=$?
+	wait $hears
+	[ "$code" = 0 ]
+	grep -v listens "$WORK/heard" | xargs
+}
+
+@test "raw frames that lie: no other MAC leaves, else what a container could send there, and the host's rules hold" {
+	local port vm container
+	wire c1 2
+	wire c2 3
+	wire c3 4
+	cp build/tests/spoof "$BUNDLE/rootfs/bin/"
+	vm=$(spoofed c1 10.99.0.2 bulkhead run)
+	container=$(spoofed c3 10.99.0.4 timeout 120 runc --root "$WORK/runc" run)
+	[ "$container" = 'own mac mac-arp mac-vlan mac-vlan-vlan mac-other ip4 ip6 arp end' ]
+	[ "$vm" = 'own ip4 ip6 arp end' ]
+	# A bridge's usual rules against that.
+	for port in c1:2 c3:4; do
+		ebtables -A FORWARD -i "bh-${port%:*}" -p ARP --arp-ip-src ! "10.99.0.${port#*:}" -j DROP
+		ebtables -A FORWARD -i "bh-${port%:*}" -p IPv4 --ip-src ! "10.99.0.${port#*:}" -j DROP
+		ebtables -A FORWARD -i "bh-${port%:*}" -p IPv6 --ip6-src ! "fd99::${port#*:}" -j DROP
+	done
+	vm=$(spoofed c1 10.99.0.2 bulkhead run)
+	container=$(spoofed c3 10.99.0.4 timeout 120 runc --root "$WORK/runc" run)
+	ebtables -F FORWARD
+	[ "$container" = 'own mac mac-arp mac-vlan mac-vlan-vlan mac-other end' ]
+	[ "$vm" = 'own end' ]
+}
+
 @test "the VM survives the end of its interface, of its tap and of its namespace" {
 	wire c1 2
 	start_for c1 '
