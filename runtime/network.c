@@ -51,14 +51,19 @@ int network_enter(struct visit *visit, int netns_fd, struct error *err)
 /* Returns how many interfaces a NIC is wanted for now. */
 static int count_interfaces(int netns_fd, struct error *err)
 {
-	struct network_interface found[NETWORK_NICS_MAX];
+	cleanup_free struct network_interface *found = NULL;
 	struct visit visit;
 	int ret = network_enter(&visit, netns_fd, err);
 
 	if (ret < 0)
 		return ret;
-	ret = network_find(visit.sock, found, err);
+	ret = network_find(visit.sock, &found, err);
 	network_leave(&visit);
+	if (ret > NETWORK_NICS_MAX)
+		return error_say(
+			err, ENOSPC,
+			"the network namespace has %d interfaces, a VM has at most %d NICs", ret,
+			NETWORK_NICS_MAX);
 	return ret;
 }
 
@@ -204,6 +209,7 @@ bool network_put_files(json_t *body, json_t *copies)
 static int join_all(struct network_joined *joined, struct control *control, struct nl_sock *sock,
 		    struct error *err)
 {
+	cleanup_free struct network_interface *found = NULL;
 	json_t *body;
 	int count, ret = 0;
 
@@ -211,7 +217,7 @@ static int join_all(struct network_joined *joined, struct control *control, stru
 	joined->events_fd = network_watch_open();
 	if (joined->events_fd < 0)
 		return error_set(err, -joined->events_fd, "watch the interfaces");
-	count = network_find(sock, joined->nics, err);
+	count = network_find(sock, &found, err);
 	if (count <= 0)
 		return count;
 	if ((unsigned int)count > joined->slots.nics)
@@ -219,9 +225,9 @@ static int join_all(struct network_joined *joined, struct control *control, stru
 				 "the network namespace has %d interfaces, the VM was made with %u "
 				 "NICs: set the annotation io.bulkhead.nics",
 				 count, joined->slots.nics);
+	memcpy(joined->nics, found, (size_t)count * sizeof(*found));
 	for (unsigned int i = 0; ret == 0 && i < (unsigned int)count; i++)
-		ret = network_join_one(control, sock, &joined->nics[i], i, joined->slots.queues,
-				       err);
+		ret = network_join_one(control, sock, &found[i], i, joined->slots.queues, err);
 	if (ret < 0)
 		return ret;
 	joined->body = network_describe(sock, joined->nics, (unsigned int)count, err);

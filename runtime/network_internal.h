@@ -24,10 +24,10 @@ struct network_interface {
 /* network_scan.c */
 
 /*
- * Finds the interfaces that can be joined, at most NETWORK_NICS_MAX, in the order of their indexes.
- * Returns how many, or a negative errno.
+ * Finds the interfaces that can be joined, in the order of their indexes: there may be more than a
+ * VM has NICs. Returns how many, with a list for the caller to free; or a negative errno.
  */
-int network_find(struct nl_sock *sock, struct network_interface *found, struct error *err);
+int network_find(struct nl_sock *sock, struct network_interface **out, struct error *err);
 
 /*
  * NETWORK's body (docs/network.md) for these, NIC i for found[i], where that has an index; NULL

@@ -68,30 +68,26 @@ static int by_index(const void *a, const void *b)
 	       ((const struct network_interface *)b)->index;
 }
 
-int network_find(struct nl_sock *sock, struct network_interface *found, struct error *err)
+int network_find(struct nl_sock *sock, struct network_interface **out, struct error *err)
 {
+	cleanup_free struct network_interface *found = NULL;
 	struct nl_cache *links;
-	unsigned int count = 0, seen = 0;
+	size_t count = 0;
 	int ret = rtnl_link_alloc_cache(sock, AF_UNSPEC, &links);
 
 	if (ret < 0)
 		return error_say(err, EIO, "list the interfaces: %s", nl_geterror(ret));
-	for (struct nl_object *at = nl_cache_get_first(links); at; at = nl_cache_get_next(at)) {
-		struct rtnl_link *link = (struct rtnl_link *)at;
-
-		if (!can_join(link))
-			continue;
-		seen++;
-		if (count < NETWORK_NICS_MAX)
-			read_link(link, &found[count++]);
-	}
+	found = calloc((size_t)nl_cache_nitems(links) + 1, sizeof(*found));
+	for (struct nl_object *at = nl_cache_get_first(links); at && found;
+	     at = nl_cache_get_next(at))
+		if (can_join((struct rtnl_link *)at))
+			read_link((struct rtnl_link *)at, &found[count++]);
 	nl_cache_free(links);
-	if (seen > count)
-		return error_say(
-			err, ENOSPC,
-			"the network namespace has %u interfaces, a VM has at most %d NICs", seen,
-			NETWORK_NICS_MAX);
+	if (!found)
+		return error_set(err, ENOMEM, "list the interfaces");
 	qsort(found, count, sizeof(*found), by_index);
+	*out = found;
+	found = NULL;
 	return (int)count;
 }
 

@@ -17,6 +17,7 @@
 #include <netlink/netlink.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -163,35 +164,64 @@ static void part_from_gone(struct network_joined *joined, struct control *contro
 }
 
 static void join(struct network_joined *joined, struct control *control, struct nl_sock *sock,
-		 const struct network_interface *interface)
+		 const struct network_interface *interface, unsigned int nic)
 {
-	static int refused; /* it is said once */
 	struct error err = {0};
-	unsigned int nic = 0;
 
-	if (interface->index == refused)
-		return;
-	while (nic < joined->slots.nics && joined->nics[nic].index)
-		nic++;
-	refused = nic == joined->slots.nics ? interface->index : 0;
-	if (refused)
-		log_warn("%s has come, but the VM was made with %u NICs: it does not reach the "
-			 "guest, set the annotation io.bulkhead.nics",
-			 interface->name, nic);
-	else if (network_join_one(control, sock, interface, nic, joined->slots.queues, &err) < 0)
+	if (network_join_one(control, sock, interface, nic, joined->slots.queues, &err) < 0)
 		log_warn("%s has come, but does not reach the guest: %s", interface->name,
 			 err.message);
 	else
 		joined->nics[nic] = *interface;
+	error_clear(&err);
+}
+
+/* Returns the number of NICs when none is free. */
+static unsigned int free_nic(const struct network_joined *joined)
+{
+	unsigned int nic = 0;
+
+	while (nic < joined->slots.nics && joined->nics[nic].index)
+		nic++;
+	return nic;
+}
+
+/* In one line, however many there are, and once: later interfaces have higher indexes. */
+static void say_left_out(const struct network_joined *joined, const struct network_interface *first,
+			 unsigned int more)
+{
+	char others[32] = "";
+
+	if (more)
+		snprintf(others, sizeof(others), ", and %u more", more);
+	log_warn("%s has come%s, but the VM was made with %u NICs: to have it reach the guest, set "
+		 "the annotation io.bulkhead.nics",
+		 first->name, others, joined->slots.nics);
 }
 
 /* One that is not up yet is not finished. */
 static void join_new(struct network_joined *joined, struct control *control, struct nl_sock *sock,
 		     const struct network_interface *found, int count)
 {
-	for (int i = 0; i < count; i++)
-		if (found[i].up && !is_joined(joined, &found[i]))
-			join(joined, control, sock, &found[i]);
+	static int said; /* the highest index that was spoken of */
+	const struct network_interface *first = NULL;
+	unsigned int more = 0;
+
+	for (int i = 0; i < count; i++) {
+		unsigned int nic = free_nic(joined);
+
+		if (!found[i].up || is_joined(joined, &found[i]))
+			continue;
+		if (nic < joined->slots.nics) {
+			join(joined, control, sock, &found[i], nic);
+		} else if (found[i].index > said) {
+			more += first != NULL;
+			first = first ? first : &found[i];
+			said = found[i].index;
+		}
+	}
+	if (first)
+		say_left_out(joined, first, more);
 }
 
 /* What the guest could not be told is told again with what comes next. */
@@ -220,8 +250,8 @@ static int tell_changes(struct network_joined *joined, struct control *control,
 static int look(struct network_joined *joined, struct nl_sock *sock, struct control *control,
 		struct error *err)
 {
-	struct network_interface found[NETWORK_NICS_MAX];
-	int count = network_find(sock, found, err);
+	cleanup_free struct network_interface *found = NULL;
+	int count = network_find(sock, &found, err);
 	int ret = count < 0 ? count : control_connect(control, DIR_FD, err);
 
 	if (ret < 0)
@@ -242,6 +272,7 @@ static void follow(struct network_joined *joined)
 		log_warn("rtnetlink: %s", nl_geterror(ret));
 	else if (look(joined, sock, &control, &err) < 0)
 		log_warn("the guest does not have all of its network's changes: %s", err.message);
+	error_clear(&err);
 	control_close(&control);
 	nl_socket_free(sock);
 }

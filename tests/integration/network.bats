@@ -292,6 +292,10 @@ plug() {
 	plug eth2 96
 	eventually grep -q 'eth2 has come, but the VM was made with 2 NICs' "$WORK/log"
 	ip link del bh-eth2
+	# Nor for many, in one line; nor for what vanishes at once.
+	ip netns exec c1 bash -c 'for i in {1..20}; do ip link add m$i up type veth peer name p$i; ip link set p$i up; done
+		ip link add brief type veth peer name felt; ip link del brief'
+	eventually grep -q 'has come, and [0-9]* more, but the VM was made with 2 NICs' "$WORK/log"
 	# What one has that stays: addresses and the default route.
 	ip netns exec c1 bash -c 'ip addr add 10.99.0.3/32 dev eth0; ip addr del 10.99.0.2/24 dev eth0; ip route replace default via 10.97.0.1'
 	eventually in_guest_is 'default via 10.97.0.1 dev eth1' ip route
