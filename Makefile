@@ -94,7 +94,7 @@ soak: all
 	@LAB_TIMEOUT=36000 LAB_MEMORY=12288 tests/on-kvm env TREES_FILES=52000 TREES_MIB=1100 TREES_DEBIAN=1 DISKS_FILES=100000 DISKS_MIB=4096 \
 		DISKS_OPERATIONS=20000 IMAGES_WIDE=200000 bats --timing tests/integration/trees.bats tests/integration/disks.bats \
 		tests/integration/images.bats
-	@LAB_TIMEOUT=36000 tests/on-kvm env NET_MIB=512 NET_CONNECTIONS=1000 bats --timing tests/engines/network.bats
+	@LAB_TIMEOUT=36000 tests/on-kvm env LIMIT=900 NET_MIB=512 NET_CONNECTIONS=1000 bats --timing tests/engines/network.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env CHECKPOINT_ROUNDS=50 bats --timing -f 'time and again' tests/integration/checkpoint.bats
 

@@ -261,6 +261,14 @@ static int look(struct network_joined *joined, struct nl_sock *sock, struct cont
 	return tell_changes(joined, control, sock, err);
 }
 
+/* It closes its connections first. */
+static bool vmm_ends(void)
+{
+	struct pollfd vmm = {.fd = VMM_FD, .events = POLLIN};
+
+	return poll(&vmm, 1, LONGEST) > 0;
+}
+
 static void follow(struct network_joined *joined)
 {
 	struct control control = CONTROL_INIT;
@@ -270,7 +278,7 @@ static void follow(struct network_joined *joined)
 
 	if (ret < 0)
 		log_warn("rtnetlink: %s", nl_geterror(ret));
-	else if (look(joined, sock, &control, &err) < 0)
+	else if (look(joined, sock, &control, &err) < 0 && !vmm_ends())
 		log_warn("the guest does not have all of its network's changes: %s", err.message);
 	error_clear(&err);
 	control_close(&control);
