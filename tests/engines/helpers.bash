@@ -110,3 +110,18 @@ in_terminal() {
 	set -o pipefail
 	LC_ALL=C timeout -k 5 120 script -qefc "bash '$BATS_TEST_TMPDIR/in-terminal'" /dev/null | tr -d '\r'
 }
+
+# By the file's pod, which runs a container: a writable one, and one that is not.
+block_devices_are_disks() {
+	local file=$BATS_TEST_TMPDIR/file loops=() i
+	for i in 0 1; do
+		head -c 1048576 /dev/zero | tr '\0' f >"$file$i"
+		loops+=("$(losetup --find --show "$file$i")")
+	done
+	pod --rm --device "${loops[0]}:/dev/disk" --device "${loops[1]}:/dev/again:r" "$IMAGE" sh -c '
+		head -c 4 /dev/disk; echo; echo guest >/dev/disk; sync; echo x >/dev/again || echo read-only' >"$BATS_TEST_TMPDIR/out"
+	losetup -d "${loops[@]}"
+	diff - "$BATS_TEST_TMPDIR/out" <<<$'ffff\nread-only'
+	[ "$(head -c 6 "${file}0")" = guest ]
+	[ "$(tr -d f <"${file}1" | wc -c)" = 0 ]
+}

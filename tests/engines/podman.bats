@@ -179,17 +179,7 @@ podman_logs_count() {
 }
 
 @test "podman run --device: a block device of the host is a disk of the VM" {
-	local file=$BATS_TEST_TMPDIR/file loops=() i
-	for i in 0 1; do
-		head -c 1048576 /dev/zero | tr '\0' f >"$file$i"
-		loops+=("$(losetup --find --show "$file$i")")
-	done
-	podman run --rm --network none --device "${loops[0]}:/dev/disk" --device "${loops[1]}:/dev/again:r" "$IMAGE" sh -c '
-		head -c 4 /dev/disk; echo; echo guest >/dev/disk; sync; echo x >/dev/again || echo read-only' >"$BATS_TEST_TMPDIR/out"
-	losetup -d "${loops[@]}"
-	diff - "$BATS_TEST_TMPDIR/out" <<<$'ffff\nread-only'
-	[ "$(head -c 6 "${file}0")" = guest ]
-	[ "$(tr -d f <"${file}1" | wc -c)" = 0 ]
+	block_devices_are_disks
 }
 
 # rates CONTAINER: the buckets of its last disk, by bulkhead's state: bytes and operations read, and written.
