@@ -113,8 +113,9 @@ int state_create(struct state *state, const char *root, const char *id, struct e
 {
 	int ret = make_directories(root, 0700, err);
 
-	if (ret == 0)
-		ret = open_root(state, root, id, err);
+	if (ret < 0)
+		return error_prefix(err, ret, "the folder of states (--root, or XDG_RUNTIME_DIR)");
+	ret = open_root(state, root, id, err);
 	if (ret < 0)
 		return ret;
 	if (mkdirat(state->root_fd, id, 0711) < 0) {

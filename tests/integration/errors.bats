@@ -82,9 +82,10 @@ make_initramfs() {
 		mount -t tmpfs -o mode=1777 tmpfs /var/lib/bulkhead
 		setpriv --reuid 1000 --regid 1000 --clear-groups build/bulkhead --root /var/lib/bulkhead/state \
 			run -b "$2" "$3"'
-	elsewhere_refuses 'mkdir /run/bulkhead: Permission denied' '
+	elsewhere_refuses 'the folder of states (--root, or XDG_RUNTIME_DIR): mkdir /run/user' '
 		mknod -m 666 "$1.kvm" c 10 232 && mount --bind "$1.kvm" /dev/kvm
-		setpriv --reuid 1000 --regid 1000 --clear-groups build/bulkhead run -b "$2" "$3"'
+		setpriv --reuid 65533 --regid 65533 --clear-groups env -u XDG_RUNTIME_DIR \
+			build/bulkhead run -b "$2" "$3"'
 	nothing_left
 }
 
