@@ -31,12 +31,9 @@ volume() {
 }
 
 teardown() {
-	bulkhead list -q | xargs -rn 1 build/bulkhead --root "$WORK/state" delete --force || true
+	delete_all
 	[ ! -e "$WORK/loops" ] || xargs -n 1 losetup -d <"$WORK/loops" 2>/dev/null || true
 	umount "$WORK"/{volume,store} 2>/dev/null || true
-	if [ -z "$BATS_TEST_COMPLETED" ] && [ -s "$WORK/log" ]; then
-		tail -n 40 "$WORK/log" | sed 's/^/# /' >&3
-	fi
 }
 
 @test "scratch disk and volume keep what POSIX promises, and survive what exercises file systems" {

@@ -11,8 +11,8 @@ setup() {
 	cp -a "$BATS_SUITE_TMPDIR/bundle" "$BUNDLE"
 }
 
-# On failure the log with the guests' consoles says what went on.
-teardown() {
+# What the end of a test does first: no container stays, and on failure the log with the guests' consoles says what went on.
+delete_all() {
 	local id
 	for id in $(build/bulkhead --root "$WORK/state" list -q 2>/dev/null); do
 		build/bulkhead --root "$WORK/state" delete --force "$id" || true
@@ -20,6 +20,10 @@ teardown() {
 	if [ -z "$BATS_TEST_COMPLETED" ] && [ -s "$WORK/log" ]; then
 		tail -n 40 "$WORK/log" | sed 's/^/# /' >&3
 	fi
+}
+
+teardown() {
+	delete_all
 }
 
 # bulkhead ARGUMENT...: the program under test, with a hard time limit. Its log, with each guest's console, goes to

@@ -34,6 +34,11 @@ overlay_root() {
 	mount -t overlay overlay -o "lowerdir=$lower,upperdir=$WORK/up,workdir=$WORK/work" "$WORK/m"
 }
 
+teardown() {
+	delete_all
+	umount "$WORK/store" 2>/dev/null || true
+}
+
 teardown_overlay() {
 	umount "$WORK/m" 2>/dev/null || true
 }
@@ -188,17 +193,39 @@ layer_of() {
 	stat -L -c '%d:%i %s' "/proc/$pid"/fd/* 2>/dev/null | grep -F "$(stat -c '%d:%i %s' "$STORE"/layers/*/image)"
 }
 
-@test "two running VMs read one file of the host's page cache: the second makes no layer and takes hardly anything" {
+# store_sectors: how many sectors of the store's disk the host has read so far.
+store_sectors() {
+	local reads merged sectors rest
+	read -r reads merged sectors rest <"/sys/dev/block/$(stat -c %Hd:%Ld "$STORE")/stat"
+	echo "$sectors"
+}
+
+@test "two running VMs read one file of the host's page cache: the second makes no layer, reads no disk and takes hardly anything" {
+	local name before read image
+	modprobe loop 2>/dev/null || true
 	own_store
+	truncate -s 64M "$WORK/store.ext4"
+	mkfs.ext4 -q -O ^has_journal "$WORK/store.ext4"
+	mount -o loop "$WORK/store.ext4" "$STORE"
 	head -c 16000000 /dev/urandom >"$BUNDLE/rootfs/big"
+	command_is true
+	with_store run -b "$BUNDLE" "$ID" </dev/null
+	image=$(echo "$STORE"/layers/*/image)
+	# From now on what is read comes from the disk, once.
+	sync "$image" && echo 1 >/proc/sys/vm/drop_caches
+	[ "$(fincore -nbo RES "$image")" -lt 4000000 ]
 	command_is /bin/sh -c 'sha256sum /big; exec sleep 1000'
 	for name in one two; do
-		before=$(du -sk "$STORE" | cut -f1)
+		before=$(du -sk "$STORE" | cut -f1) read=$(store_sectors)
 		with_store run -d -b "$BUNDLE" "$ID-$name" </dev/null >"$WORK/$name" 2>"$WORK/err"
 		eventually grep -q big "$WORK/$name"
 		layer_of "$ID-$name" >"$WORK/layer-$name"
+		read=$(($(store_sectors) - read))
+		echo "$name: $((read / 2)) KiB read from the disk," "$(fincore -nbo RES "$image") bytes of the image in the page cache," \
+			"$(($(du -sk "$STORE" | cut -f1) - before)) KiB more in the store" >&3
 	done
-	echo "store: $(($(du -sk "$STORE" | cut -f1) - before)) KiB more" >&3
+	[ "$read" -lt 2048 ]
+	[ "$(fincore -nbo RES "$image")" -le "$(stat -c %s "$image")" ]
 	[ $(($(du -sk "$STORE" | cut -f1) - before)) -lt 1024 ]
 	[ "$(layers)" = 1 ]
 	[ -s "$WORK/layer-one" ] && diff "$WORK/layer-one" "$WORK/layer-two"

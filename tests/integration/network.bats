@@ -41,14 +41,8 @@ unwire() {
 }
 
 teardown() {
-	local id
-	for id in $(build/bulkhead --root "$WORK/state" list -q 2>/dev/null); do
-		build/bulkhead --root "$WORK/state" delete --force "$id" || true
-	done
+	delete_all
 	unwire c1 c2 c3
-	if [ -z "$BATS_TEST_COMPLETED" ] && [ -s "$WORK/log" ]; then
-		tail -n 40 "$WORK/log" | sed 's/^/# /' >&3
-	fi
 }
 
 # bundle_for NAME SCRIPT: a bundle in $WORK/NAME for the namespace NAME, on the same root, with root's usual rights and
