@@ -184,8 +184,9 @@ hostile() {
 	echo host | tee "$WORK/volume/file" >"$WORK/single"
 	terminal_open build/bulkhead --config "$WORK/settings.json" --root "$WORK/state" launch --rm -i -t --cpus 2 \
 		-v "$WORK/volume:/data" -v "$WORK/single:/single:ro" "$BUNDLE/rootfs" -- /bin/sh -c '
-			echo; stty size; cat /data/file; echo guest >/data/new; echo x 2>&1 >>/single || echo refused; read -r x; echo "got $x"'
+			echo; stty size; echo "CPUs: $(nproc)"; cat /data/file; echo guest >/data/new; echo x 2>&1 >>/single || echo refused; read -r x; echo "got $x"'
 	terminal_shows '33 111'
+	terminal_shows "CPUs: $(($(nproc) > 1 ? 2 : 1))" # never more than the host has
 	terminal_shows refused
 	terminal_type 'typed\r'
 	terminal_shows 'got typed'
@@ -223,4 +224,50 @@ unpacking() {
 	[ "$(find "$WORK/store/layers" -name image | wc -l)" = 1 ]
 	ls -A "$WORK/store/launch" "$WORK/store/unpack" >&2
 	[ -z "$(ls -A "$WORK/store/launch" "$WORK/store/unpack" | grep -v :)" ]
+}
+
+: "${IMAGES_KILLS:=2}" # of pulls, and as many of first launches
+
+# first_use STORE: pulls and launches from a store of its own.
+first_use() {
+	rm -rf "$WORK/store"
+	[ ! -e "$1" ] || mv "$1" "$WORK/store"
+	with_store image pull "oci:$WORK/layout:some" 2>>"$WORK/err"
+	with_store launch --rm --name first some </dev/null
+	with_store cache verify >&2
+	mv "$WORK/store" "$1"
+	(cd "$1" && find . ! -path './unpack/*:*' ! -path './launch/*:*' | sort)
+}
+
+@test "pulls and first launches that are killed at any moment: the next one makes what is missing, and nothing stays" {
+	local i command job whole delay
+	own_store
+	mkdir "$WORK/t"
+	(cd "$WORK/t" && seq 1000 | xargs touch)
+	head -c 8000000 /dev/urandom >"$WORK/t/large"
+	cp -a "$BUNDLE/rootfs/." "$WORK/t"
+	tar -C "$WORK/t" -cf "$WORK/layer.tar" .
+	image some "$WORK/layer.tar"
+	umoci config --image "$WORK/layout:some" --config.cmd /bin/hostname
+	whole=${EPOCHREALTIME/[.,]/}
+	first_use "$WORK/reference" >"$WORK/wanted"
+	whole=$(((${EPOCHREALTIME/[.,]/} - whole) / 1000)) # ms
+	for command in "image pull oci:$WORK/layout:some" 'launch --rm some'; do
+		own_store
+		for ((i = 1; i <= IMAGES_KILLS; i++)); do
+			# shellcheck disable=SC2086
+			setsid build/bulkhead --config "$WORK/settings.json" --root "$WORK/state" $command </dev/null >/dev/null 2>&1 &
+			job=$!
+			delay=$((whole * i / IMAGES_KILLS))
+			sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
+			# In turn alone, and with all that it has started.
+			kill -9 $((i % 2 ? job : -job)) 2>/dev/null || true
+			wait $job || true
+		done
+		delete_all
+		mv "$WORK/store" "$WORK/killed"
+		first_use "$WORK/killed" >"$WORK/got"
+		diff "$WORK/wanted" "$WORK/got"
+		mv "$WORK/killed" "$WORK/store"
+	done
 }

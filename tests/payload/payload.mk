@@ -59,12 +59,12 @@ $(BUILD)/sanitize/payload.o/%.o: %.c
 $(BUILD)/sanitize/payload: $(PAYLOAD_SANITIZED:%.c=$(BUILD)/sanitize/payload.o/%.o) $(PAYLOAD_O)/images.o
 	@$(CC) $(SANITIZE) -o $@ $^ $(PAYLOAD_LIBS)
 
-# Each device attacked for SECONDS: at full speed, then by the sanitized VMM.
+# Each device, by each format of ring, attacked for SECONDS: at full speed, then by the sanitized VMM.
 .PHONY: fuzz-attack
 fuzz-attack: $(BUILD)/tests/payload $(BUILD)/sanitize/payload
 	@for program in $^; do \
 		echo "attacking the devices of $$program for $(SECONDS) s each"; \
-		CK_RUN_SUITE=attack ATTACK_SECONDS=$(SECONDS) $$program || exit 1; \
+		LAB_TIMEOUT=$$((3600 + 60 * $(SECONDS))) tests/on-kvm --any env CK_RUN_SUITE=attack ATTACK_SECONDS=$(SECONDS) $$program || exit 1; \
 	done
 
 # For the integration tests: a host on which system calls fail.
