@@ -1,6 +1,7 @@
 #include "runtime/rates.h"
 
 #include "common/cleanup.h"
+#include "runtime/file.h"
 
 #include <endian.h>
 #include <fcntl.h>
@@ -150,9 +151,9 @@ json_t *rates_read(const struct settings *settings, struct error *err)
 /* The disk that a partition is a part of; else the device itself. */
 static dev_t whole_disk(dev_t device)
 {
-	char path[80], text[32];
+	char path[80];
 	unsigned int high, low;
-	cleanup_file FILE *file = NULL;
+	cleanup_free char *text = NULL;
 
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/partition", major(device),
 		 minor(device));
@@ -160,8 +161,8 @@ static dev_t whole_disk(dev_t device)
 		return device;
 	/* Its folder is in the disk's. */
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/../dev", major(device), minor(device));
-	file = fopen(path, "re");
-	if (!file || !fgets(text, sizeof(text), file) || sscanf(text, "%u:%u", &high, &low) != 2)
+	if (file_read(AT_FDCWD, path, 64, &text, NULL) < 0 ||
+	    sscanf(text, "%u:%u", &high, &low) != 2)
 		return device;
 	return makedev(high, low);
 }
