@@ -136,7 +136,8 @@ static bool blk_rest(struct loop_poll *poll)
 	bool some = false;
 
 	pthread_mutex_lock(&blk->dev.lock);
-	for (unsigned int i = 0; i < blk->dev.queue_count; i++) {
+	/* To ask is to write to guest memory. A release wakes this thread up to rest again. */
+	for (unsigned int i = 0; i < blk->dev.queue_count && !blk->dev.held; i++) {
 		/* What waits for a free request is not news. */
 		if (!virtqueue_rest(&blk->dev.queues[i]) || !blk_is_served(blk) || blk->starved)
 			continue;
