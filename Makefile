@@ -97,6 +97,7 @@ soak: all
 	@LAB_TIMEOUT=36000 tests/on-kvm env LIMIT=900 NET_MIB=512 NET_CONNECTIONS=1000 bats --timing tests/engines/network.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env CHECKPOINT_ROUNDS=50 bats --timing -f 'time and again' tests/integration/checkpoint.bats
+	@LAB_TIMEOUT=36000 tests/on-kvm env TEMPLATE_ROW=1000 TEMPLATE_ONCE=50 bats --timing -f 'many starts' tests/integration/template.bats
 
 sanitize: $(BUILD)/sanitize/unit $(BUILD)/sanitize/payload fuzz-replay
 	@$<

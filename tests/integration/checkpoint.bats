@@ -82,6 +82,28 @@ count_grows() {
 	[ "$(host_footprint)" = "$before" ]
 }
 
+@test "timers of each kind that run across checkpoint and restore fire at the right time" {
+	local set_at restored_at fired_at
+	cp build/tests/clocks "$BUNDLE/rootfs/bin/clocks"
+	starts 'exec clocks timers 3'
+	set_at=$(awk '$1 == "set" { print $2 }' "$WORK/out")
+	checkpoint
+	# Nothing has fired yet: what follows is after the restore.
+	[ "$(wc -l <"$WORK/out")" = 1 ]
+	# By the wall's clock all of it is over by then.
+	sleep 3
+	restore
+	restored_at=$((${EPOCHREALTIME/./} / 1000))
+	eventually grep -q ticks "$WORK/out"
+	cat "$WORK/out"
+	# The guest has not seen the time between.
+	timers_fired_after 3000 <"$WORK/out"
+	# The one for a time of the wall's clock, which was past, fired when that clock was set.
+	fired_at=$(awk '$1 == "realtime" { print $2 }' "$WORK/out")
+	[ "$fired_at" -ge $((set_at + 3000)) ]
+	[ "$fired_at" -le $((restored_at + 1000)) ]
+}
+
 # A count and the guest's random numbers, from a VM that came from a template.
 @test "a clone of a template is saved whole; left running, both go on, and each as a machine of its own" {
 	bulkhead template clear

@@ -6,6 +6,19 @@
 load helpers
 
 TEMPLATES=/var/lib/bulkhead/templates
+: "${TEMPLATE_ROW:=20}" # starts one after the other; `make soak` has more
+: "${TEMPLATE_ONCE:=4}" # at the same time
+
+teardown() {
+	[ -z "${CLOCK_AHEAD:-}" ] || set_clock_ahead -"$CLOCK_AHEAD"
+	delete_all
+}
+
+# set_clock_ahead SECONDS: of the whole host.
+set_clock_ahead() {
+	date -s "@$((EPOCHSECONDS + $1))" >/dev/null
+	CLOCK_AHEAD=$((${CLOCK_AHEAD:-0} + $1))
+}
 
 # starts_by WORD: runs the bundle; its VM came from a template ("used"), or booted ("none", "refused").
 starts_by() {
@@ -49,12 +62,14 @@ make_template() {
 @test "two clones share no random numbers and no boot id, and have the right time" {
 	make_template
 	# A line is asked for by one: the time of the answer lies between that and its arrival.
-	command_is /bin/sh -c 'cat /proc/sys/kernel/random/boot_id; head -c 16 /dev/urandom | md5sum
+	cp build/tests/clocks "$BUNDLE/rootfs/bin/clocks"
+	command_is /bin/sh -c 'cat /proc/sys/kernel/random/boot_id; head -c 16 /dev/urandom | md5sum; clocks random
 		echo ready; read x; : >/dev/shm/now; stat -c %y /dev/shm/now; cat /proc/uptime'
 	for i in 1 2; do
 		coproc CLONE { bulkhead run --timings "$WORK/timings.$i" -b "$BUNDLE" "$ID-$i"; }
 		read -r -u "${CLONE[0]}" "boot_id_$i"
 		read -r -u "${CLONE[0]}" "random_$i"
+		read -r -u "${CLONE[0]}" "getrandom_$i"
 		read -r -u "${CLONE[0]}" ready
 		[ "$ready" = ready ]
 		before=$EPOCHREALTIME
@@ -73,6 +88,52 @@ make_template() {
 	done
 	[ "$boot_id_1" != "$boot_id_2" ]
 	[ "$random_1" != "$random_2" ]
+	[ "$getrandom_1" != "$getrandom_2" ]
+}
+
+# Only where the clock is the lab's. What has passed since is 400 days by the wall's clock alone: the host was not shut down.
+@test "a clone of a template from 400 days ago: the clocks are right, timers fire when they have to, no watchdog bites" {
+	[ -n "${LAB:-}" ] || skip "the clock of this host is not to be set"
+	make_template
+	cp build/tests/clocks "$BUNDLE/rootfs/bin/clocks"
+	# After the timers have fired: interrupts of timers within a second of rest.
+	command_is /bin/sh -c 'clocks now; clocks timers 1
+		ticks() { awk "/LOC:/ {print \$2}" /proc/interrupts; }; first=$(ticks); sleep 1; echo rest $(($(ticks) - first))'
+	set_clock_ahead $((400 * 86400))
+	coproc CLONE { bulkhead run --timings "$WORK/timings" -b "$BUNDLE" "$ID" 2>"$WORK/err"; }
+	# The program waits for the line in the end: what is read then was asked for before.
+	eventually test -s "$WORK/timings"
+	sleep 1
+	before=$EPOCHREALTIME
+	echo >&"${CLONE[1]}"
+	read -r -u "${CLONE[0]}" wall monotonic boottime
+	after=$EPOCHREALTIME
+	cat <&"${CLONE[0]}" >"$WORK/out"
+	wait "$CLONE_PID" || true
+	[ "$(jq -r .template "$WORK/timings")" = used ]
+	cat "$WORK/out"
+	echo "$before $wall $after, $monotonic $boottime"
+	# Both ends around one round trip.
+	awk -v a="$before" -v t="$wall" -v b="$after" 'BEGIN { t /= 1e9; exit !(t > a - 0.05 && t < b + 0.05) }'
+	awk -v m="$monotonic" -v b="$boottime" 'BEGIN { exit !(m > 0 && m < 60e9 && b - m < 1e6 && m - b < 1e6) }'
+	timers_fired_after 1000 <"$WORK/out"
+	# A guest at rest has no tick.
+	awk '$1 == "rest" { n = $2 } END { exit !(n != "" && n < 300) }' "$WORK/out"
+	! grep -iE 'soft lockup|rcu.*stall|hung task|clocksource.*unstable' "$WORK/log"
+}
+
+# make_state_of_another_cpu FILE OFFSET: one bit of the record is another; the file's sum is right.
+make_state_of_another_cpu() {
+	perl -e 'use integer; my ($path, $at) = @ARGV;
+		open(my $file, "+<:raw", $path) or die; local $/; my $all = <$file>;
+		substr($all, $at, 1) ^= "\1";
+		my $sum = 0xcbf29ce484222325;
+		for (unpack("q<*", substr($all, 32))) {
+			$sum = ($sum ^ $_) * 0x100000001b3;
+			$sum ^= ($sum >> 29) & ((1 << 35) - 1);
+		}
+		substr($all, 24, 8) = pack("q<", $sum);
+		seek($file, 0, 0); print $file $all' "$@"
 }
 
 @test "a template that was cut short, altered, is of another version or could be another's is not used, and is made anew" {
@@ -86,8 +147,17 @@ make_template() {
 		bulkhead template wait
 		starts_by used
 	done
+	# Made right again for what follows it: the sum of the CPU's features, and how fast its counter is.
+	for at in 56 72; do
+		make_state_of_another_cpu "$template/state" $at
+		starts_by refused
+		grep -q 'saved on another CPU' "$WORK/log"
+		: >"$WORK/log"
+		bulkhead template wait
+		starts_by used
+	done
 	# These the runtime finds out by itself.
-	for damage in 'chmod 644 "$1/memory"' 'ln "$1/state" "$1/other"; rm "$1/shape"; ln -s other "$1/shape"' 'rm "$1/memory"'; do
+	for damage in 'sed -i s/cpu=/cpu=1/ "$1/shape"' 'truncate -s 100 "$1/shape"' 'chmod 644 "$1/memory"' 'ln "$1/state" "$1/other"; rm "$1/shape"; ln -s other "$1/shape"' 'rm "$1/memory"'; do
 		bash -c "$damage" damage "$template"
 		starts_by none
 		rm -rf "$template/other"
@@ -105,11 +175,34 @@ make_template() {
 	[ "$(cat "$WORK/out")" = "$(printf '2\n2000\n2000')" ]
 }
 
-@test "twenty starts from a template leave nothing behind" {
+@test "another kernel, the same but for its times, gets a template of its own" {
+	make_template
+	cp -p build/guest/vmlinux "$WORK/vmlinux"
+	config '.annotations["io.bulkhead.kernel"] = $kernel' --arg kernel "$WORK/vmlinux"
+	starts_by none
+	bulkhead template wait
+	starts_by used
+	touch "$WORK/vmlinux"
+	starts_by none
+	bulkhead template wait
+}
+
+@test "many starts from a template, in a row and at once, leave nothing behind" {
+	local jobs=()
 	make_template
 	footprint=$(host_footprint)
-	for i in $(seq 20); do
+	for ((i = 0; i < TEMPLATE_ROW; i++)); do
 		starts_by used
+	done
+	# Seconds; one emulated CPU has them all to do.
+	LIMIT=$((90 + 10 * TEMPLATE_ONCE))
+	for ((i = 0; i < TEMPLATE_ONCE; i++)); do
+		bulkhead run --timings "$WORK/timings.$i" -b "$BUNDLE" "$ID-$i" </dev/null >"$WORK/out.$i" 2>&1 3>&- &
+		jobs+=($!)
+	done
+	for ((i = 0; i < TEMPLATE_ONCE; i++)); do
+		ends_with 0 "${jobs[i]}" || { cat "$WORK/out.$i" >&2; return 1; }
+		[ "$(jq -r .template "$WORK/timings.$i")" = used ]
 	done
 	[ "$(host_footprint)" = "$footprint" ]
 	[ "$(bulkhead template list | wc -l)" = 1 ] || bulkhead template list >&2
