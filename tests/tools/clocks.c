@@ -1,12 +1,13 @@
 /*
  * Times and random numbers, as a program in a container gets them:
  *
- *	clocks random	16 bytes of getrandom, in hex
- *	clocks now	waits for a line; then CLOCK_REALTIME, CLOCK_MONOTONIC and CLOCK_BOOTTIME,
- *in ns clocks timers SECONDS sets timers of every kind, says "set", and a line for each that fires:
- *its name and after how many ms by CLOCK_MONOTONIC, for "realtime" at how many by CLOCK_REALTIME
- *			instead. At last "ticks": how often a timer of 100 ms fired, and how often it
- *should have.
+ *	clocks random		16 bytes of getrandom, in hex
+ *	clocks now		waits for a line; then CLOCK_REALTIME, _MONOTONIC, _BOOTTIME in ns
+ *	clocks timers SECONDS	sets timers of every kind and says "set" and CLOCK_REALTIME
+ *
+ * Times of timers are in ms. A line for each that fires: its name and how long after the start, by
+ * CLOCK_MONOTONIC, but for "realtime" what CLOCK_REALTIME says then. At last "ticks": how often a
+ * timer of 100 ms fired, and how often it should have.
  */
 #include <poll.h>
 #include <signal.h>
