@@ -92,7 +92,7 @@ make_template() {
 }
 
 # Only where the clock is the lab's. What has passed since is 400 days by the wall's clock alone: the host was not shut down.
-@test "a clone of a template from 400 days ago: the clocks are right, timers fire when they have to, no watchdog bites" {
+@test "a clone of a template from 400 days ago: the clocks are right, timers fire when they have to, nothing stalls" {
 	[ -n "${LAB:-}" ] || skip "the clock of this host is not to be set"
 	make_template
 	cp build/tests/clocks "$BUNDLE/rootfs/bin/clocks"
@@ -119,7 +119,8 @@ make_template() {
 	timers_fired_after 1000 <"$WORK/out"
 	# A guest at rest has no tick.
 	awk '$1 == "rest" { n = $2 } END { exit !(n != "" && n < 300) }' "$WORK/out"
-	! grep -iE 'soft lockup|rcu.*stall|hung task|clocksource.*unstable' "$WORK/log"
+	# Of its watchdogs the guest's kernel has this one alone, whose message gets past `quiet`.
+	! grep -E 'self-detected stall|detected stalls' "$WORK/log"
 }
 
 # make_state_of_another_cpu FILE OFFSET: one bit of the record is another; the file's sum is right.
