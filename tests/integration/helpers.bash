@@ -179,11 +179,11 @@ none_runs() {
 	! pgrep -x "$1" >/dev/null
 }
 
-# timers_fired_after MS: stdin is what `clocks timers` (tests/tools) says. Each of its timers fired then, or within a second after
-# it, and the periodic one as often as it had to.
+# timers_fired_after MS: stdin is what `clocks timers` (tests/tools) says. Each of its timers fired then, or within three
+# seconds after it (a busy lab), and the periodic one as often as it had to.
 timers_fired_after() {
 	awk -v ms="$1" '
-		/^(monotonic|boottime|alarm|sleep) / { kinds++; if ($2 < ms || $2 > ms + 1000) wrong = wrong " " $0 }
+		/^(monotonic|boottime|alarm|sleep) / { kinds++; if ($2 < ms || $2 > ms + 3000) wrong = wrong " " $0 }
 		/^ticks / { kinds++; if ($2 < $3 - 1 || $2 > $3) wrong = wrong " " $0 }
 		END { if (wrong || kinds != 5) { print kinds " kinds, wrong:" wrong; exit 1 } }'
 }
