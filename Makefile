@@ -88,13 +88,14 @@ test: all unit-test payload-build
 # First what goes on for MINUTES with faults, then large images and volumes, then the engines.
 MINUTES ?= 30
 
-soak: all
+soak: all unit-test
 	@tests/debian-bundle $(BUILD)/tests/debian-bundle
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_SEED=$${SOAK_SEED:-$$$$} SOAK_SECONDS=$$(($(MINUTES) * 60)) bats --timing tests/integration/faults.bats
 	@LAB_TIMEOUT=36000 LAB_MEMORY=12288 tests/on-kvm env TREES_FILES=52000 TREES_MIB=1100 TREES_DEBIAN=1 DISKS_FILES=100000 DISKS_MIB=4096 \
 		DISKS_OPERATIONS=20000 IMAGES_WIDE=200000 IMAGES_KILLS=60 bats --timing tests/integration/trees.bats tests/integration/disks.bats \
 		tests/integration/images.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env LIMIT=900 NET_MIB=512 NET_CONNECTIONS=1000 bats --timing tests/engines/network.bats
+	@LAB_TIMEOUT=36000 tests/on-kvm env CRI_MTUS=1 bats --timing -f MTU tests/engines/cri-network.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env CHECKPOINT_ROUNDS=50 bats --timing -f 'time and again' tests/integration/checkpoint.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env TEMPLATE_ROW=1000 TEMPLATE_ONCE=50 bats --timing -f 'many starts' tests/integration/template.bats

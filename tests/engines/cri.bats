@@ -6,51 +6,15 @@
 load helpers
 
 setup_file() {
-	command -v containerd containerd-shim-runc-v2 ctr >/dev/null || skip "containerd is not installed"
-	command -v curl >/dev/null || skip "curl is not installed"
-	engine_folder
-	"$TREE/tests/engines/make-image" "$ENGINE/pause.tar" localhost/pause:latest sleep 1000000
-	mkdir -p "$ENGINE/cni"
+	cri_ready
 	cat >"$ENGINE/cni/pod.conflist" <<-EOF2
 		{"cniVersion": "0.4.0", "name": "pod", "plugins": [{"type": "ptp",
 		"ipam": {"type": "host-local", "subnet": "10.99.0.0/24", "dataDir": "$ENGINE/cni-data"}}]}
 	EOF2
-	cat >"$ENGINE/config.toml" <<-EOF2
-		version = 2
-		root = "$ENGINE/containerd"
-		state = "$ENGINE/containerd-state"
-		[grpc]
-		address = "$ENGINE/containerd.sock"
-		[plugins."io.containerd.grpc.v1.cri"]
-		sandbox_image = "localhost/pause:latest"
-		[plugins."io.containerd.grpc.v1.cri".cni]
-		bin_dir = "/usr/lib/cni"
-		conf_dir = "$ENGINE/cni"
-		[plugins."io.containerd.grpc.v1.cri".containerd]
-		default_runtime_name = "bulkhead"
-		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.bulkhead]
-		runtime_type = "io.containerd.runc.v2"
-		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.bulkhead.options]
-		BinaryName = "$RUNTIME"
-	EOF2
-	containerd --config "$ENGINE/config.toml" --log-level warn >>"$ENGINE/containerd.log" 2>&1 3>&- &
-	echo $! >"$ENGINE/containerd.daemon"
-	wait_until cri Version
-	for image in pause image; do
-		ctr --address "$ENGINE/containerd.sock" --namespace k8s.io images import "$ENGINE/$image.tar"
-	done
+	cri_up bulkhead
 }
 
-teardown_file() {
-	[ -z "${ENGINE:-}" ] || {
-		daemon_stop containerd
-		engine_folder_gone
-	}
-}
-
-cri() {
-	"$TREE/tests/engines/cri" "$ENGINE/containerd.sock" "$@"
-}
+teardown_file() { cri_down; }
 
 has_state() {
 	cri ContainerStatus "1:$1" | grep -qx "1.3=$2"
@@ -60,7 +24,6 @@ has_state() {
 	local sandbox container before
 	local pod='1{1:pod 2:uid-1 3:default} 2:pod-name 3:'"$ENGINE/logs"
 	before=$(host_footprint)
-	mkdir -p "$ENGINE/logs"
 	# With a sysctl, which goes to the sandbox alone and holds for its containers.
 	sandbox=$(cri RunPodSandbox "1{$pod 8{3{1:kernel.shm_rmid_forced 2:1}}} 2:bulkhead" | sed -n 's/^1=//p')
 	[ -n "$sandbox" ]

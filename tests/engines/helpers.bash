@@ -65,6 +65,59 @@ containerd_down() {
 	engine_folder_gone
 }
 
+# cri_ready, cri_up HANDLER...: containerd with its CRI, between them the file says its networks in $ENGINE/cni; those of
+# a handler "runtime-NAME" are in $ENGINE/cni-NAME.
+cri_ready() {
+	command -v containerd containerd-shim-runc-v2 ctr >/dev/null || skip "containerd is not installed"
+	command -v curl >/dev/null || skip "curl is not installed"
+	engine_folder
+	"$TREE/tests/engines/make-image" "$ENGINE/pause.tar" localhost/pause:latest sleep 1000000
+	mkdir -p "$ENGINE/cni" "$ENGINE/logs"
+}
+
+cri_up() {
+	local handler image
+	cat >"$ENGINE/config.toml" <<-EOF2
+		version = 2
+		root = "$ENGINE/containerd"
+		state = "$ENGINE/containerd-state"
+		[grpc]
+		address = "$ENGINE/containerd.sock"
+		[plugins."io.containerd.grpc.v1.cri"]
+		sandbox_image = "localhost/pause:latest"
+		[plugins."io.containerd.grpc.v1.cri".cni]
+		bin_dir = "/usr/lib/cni"
+		conf_dir = "$ENGINE/cni"
+		[plugins."io.containerd.grpc.v1.cri".containerd]
+		default_runtime_name = "bulkhead"
+	EOF2
+	for handler; do
+		cat >>"$ENGINE/config.toml" <<-EOF2
+			[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.$handler]
+			runtime_type = "io.containerd.runc.v2"
+			cni_conf_dir = "$ENGINE/cni$([[ $handler != *-* ]] || echo "-${handler#*-}")"
+			[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.$handler.options]
+			BinaryName = "$([[ $handler = runc ]] && echo runc || echo "$RUNTIME")"
+		EOF2
+	done
+	containerd --config "$ENGINE/config.toml" --log-level warn >>"$ENGINE/containerd.log" 2>&1 3>&- &
+	echo $! >"$ENGINE/containerd.daemon"
+	wait_until cri Version
+	for image in pause image; do
+		ctr --address "$ENGINE/containerd.sock" --namespace k8s.io images import "$ENGINE/$image.tar"
+	done
+}
+
+cri_down() {
+	[ -n "${ENGINE:-}" ] || return 0
+	daemon_stop containerd
+	engine_folder_gone
+}
+
+cri() {
+	"$TREE/tests/engines/cri" "$ENGINE/containerd.sock" "$@"
+}
+
 # client_clear: ends and deletes all of containerd's containers.
 client_clear() {
 	local id
