@@ -55,6 +55,9 @@ int control_save(const struct control *control, struct records *out, struct erro
 			.process = agent->requests[i].process,
 		};
 	}
+	/* Which goes on has one more to ask first of all. */
+	if (count == AGENT_REQUESTS_MAX)
+		return error_say(err, EBUSY, "too many wait for processes of the container");
 	records_put(out, STATE_CONTROL, 0, &saved, sizeof(saved));
 	records_put(out, STATE_REQUESTS, 0, requests, count * sizeof(requests[0]));
 	return 0;
@@ -69,7 +72,7 @@ int control_load(struct control *control, const struct records *in, struct error
 	const char *requests = records_find(in, STATE_REQUESTS, 0, &len);
 
 	if (records_get(in, STATE_CONTROL, 0, &saved, sizeof(saved)) < 0 || saved.paused > 1 ||
-	    !requests || len % sizeof(request) || len > AGENT_REQUESTS_MAX * sizeof(request))
+	    !requests || len % sizeof(request) || len >= AGENT_REQUESTS_MAX * sizeof(request))
 		return error_say(err, EPROTO, "the state of the container makes no sense");
 	for (size_t i = 0; i < len / sizeof(request); i++) {
 		memcpy(&request, requests + i * sizeof(request), sizeof(request));

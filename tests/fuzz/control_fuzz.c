@@ -1,6 +1,7 @@
 /*
  * The VMM's side of the control protocol between two liars: an agent in the guest and a client on
  * the host. Each step of the input is a frame of one of them, mostly well-formed, or odd bytes.
+ * Some go on from a snapshot, whose records are the input's too.
  */
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -9,7 +10,9 @@
 #include "common/log.h"
 #include "tests/fuzz/input.h"
 #include "tests/unit/driver.h"
+#include "vmm/agent.h"
 #include "vmm/control.h"
+#include "vmm/state_tags.h"
 
 enum { AGENT, CLIENT, ENDS };
 
@@ -168,11 +171,68 @@ static void step(struct world *world, struct input *input)
 	}
 }
 
+/* Returns whether it goes on from there. */
+static bool load(struct world *world, struct input *input)
+{
+	/* One more than there may be. */
+	static uint8_t requests[(AGENT_REQUESTS_MAX + 1) * 8];
+	uint8_t choice = input_u8(input), control[32];
+	struct records in = {0};
+	struct error err = {0};
+	size_t len = input_take(input, control, choice & 1 ? 16 : choice % sizeof(control));
+	int ret;
+
+	records_put(&in, STATE_CONTROL, 0, control, len);
+	len = input_take(input, requests, input_u8(input));
+	if (choice & 0x80) {
+		for (size_t i = 64; i < sizeof(requests); i++)
+			requests[i] = requests[i - 64];
+		len = sizeof(requests) - (choice & 0x40 ? 0 : 8);
+	}
+	records_put(&in, STATE_REQUESTS, 0, requests, len);
+	ret = control_load(world->control, &in, &err);
+	driver_check(ret <= 0 && (ret < 0) == (err.message[0] != '\0'));
+	if (ret == 0)
+		driver_check(control_state(world->control) == PROTO_STATE_RUNNING);
+	records_destroy(&in);
+	return ret == 0;
+}
+
+static void connect_agent(struct world *world)
+{
+	struct vsock_endpoint endpoint = {.in_fd = -1, .out_fd = -1};
+
+	driver_check(control_agent_connect(world->control, &endpoint) == 0);
+	world->fds[AGENT] = endpoint.in_fd;
+}
+
+/* Most inputs get past the first word. Returns whether there is something to go on with. */
+static bool begin(struct world *world, uint8_t how, struct input *input)
+{
+	if (how % 8 == 7 && !load(world, input))
+		return false;
+	connect_agent(world);
+	if (how % 8 == 7)
+		driver_check(control_resume(world->control) == 0);
+	else if (how % 8)
+		hello(world);
+	return true;
+}
+
+/* What it would save now, it can load. */
+static void save(struct world *world)
+{
+	struct records out = {0};
+
+	if (control_save(world->control, &out, NULL) == 0)
+		driver_check(control_load(world->control, &out, NULL) == 0);
+	records_destroy(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
-	struct vsock_endpoint endpoint = {.in_fd = -1, .out_fd = -1};
-	struct world world = {.finished = false};
+	struct world world = {.fds = {-1, -1}};
 	struct stdio stdio = STDIO_INIT;
 	struct control_config config = {
 		.loop = &world.loop, .listen_fd = -1, .stdio = &stdio, .events = &events};
@@ -185,13 +245,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	world.fds[CLIENT] = pair[1];
 	config.ctx = &world;
 	driver_check(control_create(&world.control, &config, NULL) == 0);
-	driver_check(control_agent_connect(world.control, &endpoint) == 0);
-	world.fds[AGENT] = endpoint.in_fd;
-	/* Most inputs get past the first word. */
-	if (input_u8(&input) % 8)
-		hello(&world);
-	while (input.left)
-		step(&world, &input);
+	if (begin(&world, input_u8(&input), &input))
+		while (input.left)
+			step(&world, &input);
+	save(&world);
 	control_destroy(world.control);
 	for (int i = 0; i < ENDS; i++)
 		if (world.fds[i] >= 0)

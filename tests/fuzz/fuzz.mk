@@ -11,6 +11,12 @@ FUZZ_config = $(filter-out runtime/main.c runtime/cmd_%.c,$(wildcard runtime/*.c
 FUZZ_LIBS_config = -isystem /usr/include/libnl3 $(RUNTIME_LIBS)
 FUZZ_oci = $(FUZZ_config)
 FUZZ_LIBS_oci = $(FUZZ_LIBS_config)
+# Its KVM is the fuzzer's.
+FUZZ_machine = vmm/snapshot.c vmm/vcpu_state.c vmm/memory.c vmm/kvm.c
+FUZZ_LIBS_machine = -Wl,--wrap=ioctl
+# The file itself is part of the fuzzer.
+FUZZ_snapshot = $(filter-out runtime/snapshot.c,$(FUZZ_config))
+FUZZ_LIBS_snapshot = $(FUZZ_LIBS_config)
 FUZZ_LIBS_unpack = -larchive
 FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -O1 -g
 SECONDS ?= 60

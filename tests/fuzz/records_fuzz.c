@@ -1,6 +1,6 @@
 /*
- * A template's state file, cut, altered or made up. The checksum is put right for every second
- * input, as it keeps accidents out and no attacker.
+ * A saved state, cut, altered or made up: as a file just as the input has it, sum and all (one
+ * whose sum was made right, as an attacker does, is state_fuzz.c's), or by records_put.
  */
 #include <stdlib.h>
 
