@@ -96,6 +96,7 @@ soak: all unit-test
 		tests/integration/images.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env LIMIT=900 NET_MIB=512 NET_CONNECTIONS=1000 bats --timing tests/engines/network.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env CRI_MTUS=1 bats --timing -f MTU tests/engines/cri-network.bats
+	@LAB_TIMEOUT=36000 tests/on-kvm env LIMIT=900 NET_LARGE=2000 NET_SMALL=20000 bats --timing -f "messages and datagrams" tests/integration/network.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env SOAK_ROW=200 SOAK_ONCE=20 SOAK_KILLS=100 bats --timing tests/engines/soak.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env CHECKPOINT_ROUNDS=50 bats --timing -f 'time and again' tests/integration/checkpoint.bats
 	@LAB_TIMEOUT=36000 tests/on-kvm env TEMPLATE_ROW=1000 TEMPLATE_ONCE=50 bats --timing -f 'many starts' tests/integration/template.bats
