@@ -220,14 +220,21 @@ uint64_t virtio_mmio_read(struct virtio_mmio *mmio, uint32_t offset, unsigned in
 	return value;
 }
 
+/*
+ * A reset may let go of the lock to wait for I/O. Nothing else starts meanwhile: the status stays as
+ * it was, which is how a driver knows that the reset is not over (4.2.2.1), and another one that a
+ * second vCPU asks for is this one.
+ */
 static void device_reset(struct virtio_mmio *mmio)
 {
 	struct virtio_device *dev = mmio->dev;
 
-	/* A reset may let go of the lock to wait for I/O; nothing else starts meanwhile. */
+	if (mmio->resetting)
+		return;
+	mmio->resetting = true;
 	dev->active = false;
 	dev->ops->reset(dev);
-	dev->active = false;
+	mmio->resetting = false;
 	dev->broken = false;
 	dev->negotiated = 0;
 	for (unsigned int i = 0; i < dev->queue_count; i++)

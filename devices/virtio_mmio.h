@@ -40,6 +40,7 @@ struct virtio_mmio {
 		uint32_t config_generation;
 		uint64_t driver_features;
 	} state;
+	bool resetting; /* under dev->lock too */
 	_Atomic uint32_t interrupt_status;
 
 	/* One eventfd a queue: written by the guest's QueueNotify, by ioeventfd under KVM. */

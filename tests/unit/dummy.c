@@ -33,7 +33,14 @@ static void dummy_activate(struct virtio_device *dev)
 
 static void dummy_reset(struct virtio_device *dev)
 {
-	to_dummy(dev)->reset++;
+	struct dummy *dummy = to_dummy(dev);
+
+	dummy->reset++;
+	if (dummy->waiting) {
+		pthread_mutex_unlock(&dev->lock);
+		dummy->waiting();
+		pthread_mutex_lock(&dev->lock);
+	}
 }
 
 static void dummy_kicked(struct virtio_device *dev, unsigned int queue)

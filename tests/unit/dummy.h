@@ -13,6 +13,7 @@ struct dummy {
 	struct virtio_device dev;
 	unsigned int activated;
 	unsigned int reset;
+	void (*waiting)(void); /* what another vCPU does while a reset waits; or NULL */
 	unsigned int kicked[DUMMY_QUEUES];
 	/* The last write to config space. */
 	uint32_t written_offset;

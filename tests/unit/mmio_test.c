@@ -127,6 +127,25 @@ START_TEST(queues_are_fixed_once_ready)
 }
 END_TEST
 
+static void reset_and_start_again(void)
+{
+	driver_reset(&driver);
+	ck_assert_uint_eq(status(), STATUS_READY);
+	driver_write(&driver, VIRTIO_MMIO_STATUS, STATUS_READY);
+}
+
+START_TEST(a_reset_that_waits_is_not_begun_or_overtaken_by_another_vcpu)
+{
+	driver_start(&driver, DRIVER_FEATURES);
+	dummy.waiting = reset_and_start_again;
+	driver_reset(&driver);
+	ck_assert_uint_eq(dummy.reset, 1);
+	ck_assert_uint_eq(dummy.activated, 1);
+	ck_assert(!dummy.dev.active);
+	ck_assert_uint_eq(status(), 0);
+}
+END_TEST
+
 START_TEST(a_bad_queue_asks_for_a_reset)
 {
 	ck_assert(driver_negotiate(&driver, DRIVER_FEATURES));
@@ -226,6 +245,7 @@ Suite *mmio_suite(void)
 	tcase_add_test(tcase, starts_once_and_resets);
 	tcase_add_test(tcase, kicks_reach_an_active_device_only);
 	tcase_add_test(tcase, queues_are_fixed_once_ready);
+	tcase_add_test(tcase, a_reset_that_waits_is_not_begun_or_overtaken_by_another_vcpu);
 	tcase_add_test(tcase, a_bad_queue_asks_for_a_reset);
 	tcase_add_test(tcase, a_broken_ring_asks_for_a_reset);
 	tcase_add_test(tcase, interrupts_are_raised_and_acknowledged);
