@@ -14,6 +14,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#define SYSTEM_PATH "/var/lib/bulkhead"
+
 static char *path_set;
 static uint64_t limit_set = 50ull << 30;
 
@@ -23,7 +25,7 @@ static char *usual_path(void)
 	const char *home = getenv("HOME"), *data = getenv("XDG_DATA_HOME");
 
 	if (geteuid() == 0)
-		return strdup("/var/lib/bulkhead");
+		return strdup(SYSTEM_PATH);
 	return data && *data == '/' ? format("%s/bulkhead", data)
 				    : format("%s/.local/share/bulkhead", home ? home : "");
 }
@@ -45,7 +47,7 @@ int store_set(const struct settings *settings, struct error *err)
 
 const char *store_path(void)
 {
-	return path_set ?: "/var/lib/bulkhead";
+	return path_set ?: SYSTEM_PATH;
 }
 
 uint64_t store_limit(void)

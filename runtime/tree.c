@@ -70,7 +70,8 @@ static void add_entry(struct walk *walk, const struct statx *st, const char *nam
 	digest_add(&walk->digest, name, strlen(name) + 1);
 	if (!S_ISREG(st->stx_mode))
 		return;
-	walk->tree->bytes += st->stx_size;
+	/* A file with several names is counted once they have all been seen. */
+	walk->tree->bytes += st->stx_size / (st->stx_nlink ?: 1);
 	if (st->stx_blocks * 512 + 4096 < st->stx_size)
 		walk->holes += st->stx_size - st->stx_blocks * 512;
 }
