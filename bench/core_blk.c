@@ -73,6 +73,7 @@ static double requests(double *kicks)
 	struct blk_options options = {.fd = -1, .serial = "bench", .name = "disk0"};
 	struct error err = {0};
 	struct payload payload;
+	const struct slot_host host = {.kvm = &payload.kvm, .bus = &payload.mmio};
 	struct slot slot;
 	struct blk *blk;
 	uint64_t start;
@@ -82,8 +83,7 @@ static double requests(double *kicks)
 	payload.mailbox->values[0] = REQUESTS;
 	ret = blk_create(&blk, &options, &payload.memory.map, &err);
 	if (ret == 0)
-		ret = slot_init(&slot, 0, &payload.kvm, &payload.mmio, blk_device(blk),
-				blk_loop(blk), &err);
+		ret = slot_init(&slot, 0, &host, blk_device(blk), blk_loop(blk), &err);
 	if (ret < 0)
 		core_fail("%s", err.message);
 	payload_start(&payload);

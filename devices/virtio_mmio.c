@@ -22,7 +22,7 @@ static void raise_interrupt(void *ctx, uint32_t status_bits)
 	if (status_bits & VIRTIO_MMIO_INT_CONFIG)
 		mmio->state.config_generation++;
 	atomic_fetch_or(&mmio->interrupt_status, status_bits);
-	mmio->interrupt.ring(mmio->interrupt.ctx);
+	mmio->interrupt.ring(mmio->interrupt.ctx, status_bits);
 }
 
 static void needs_reset(void *ctx)
@@ -221,9 +221,9 @@ uint64_t virtio_mmio_read(struct virtio_mmio *mmio, uint32_t offset, unsigned in
 }
 
 /*
- * A reset may let go of the lock to wait for I/O. Nothing else starts meanwhile: the status stays as
- * it was, which is how a driver knows that the reset is not over (4.2.2.1), and another one that a
- * second vCPU asks for is this one.
+ * A reset may let go of the lock to wait for I/O. Nothing else starts meanwhile: the status stays
+ * as it was, which is how a driver knows that the reset is not over (4.2.2.1), and another one that
+ * a second vCPU asks for is this one.
  */
 static void device_reset(struct virtio_mmio *mmio)
 {

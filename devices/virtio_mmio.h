@@ -23,7 +23,11 @@ struct virtio_mmio_queue_watch {
 
 /* How the device's interrupt reaches the guest. */
 struct virtio_interrupt {
-	void (*ring)(void *ctx); /* a rising edge of the line; callable from any thread */
+	/*
+	 * A rising edge of the line; callable from any thread. status_bits is VIRTIO_MMIO_INT_VRING
+	 * or _CONFIG, or both: for who has a line for either.
+	 */
+	void (*ring)(void *ctx, uint32_t status_bits);
 	void *ctx;
 	/* For an external device, else -1: written with 1 it does the same. Not owned. */
 	int fd;

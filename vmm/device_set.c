@@ -51,8 +51,8 @@ static int plug(struct device_set *set, struct virtio_device *dev, struct loop *
 
 	if (set->slot_count == LAYOUT_VIRTIO_SLOTS)
 		return error_say(err, ENOSPC, "%s: no place left for a device", dev->name);
-	ret = slot_init(&set->slots[set->slot_count], set->slot_count, set->config.kvm,
-			set->config.bus, dev, loop, err);
+	ret = slot_init(&set->slots[set->slot_count], set->slot_count, &set->config.host, dev, loop,
+			err);
 	if (ret == 0)
 		set->slot_count++;
 	return ret;

@@ -19,8 +19,7 @@
 /* What they are made from and plugged into; all of it outlives the set. */
 struct device_set_config {
 	const struct vmm_options *options;
-	struct kvm *kvm;
-	struct bus *bus;
+	struct slot_host host;
 	struct vm_memory *memory;
 	struct loop *loop; /* for devices without a thread of their own */
 	bool confined;	   /* threads of devices enter their filter */

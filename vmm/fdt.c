@@ -63,8 +63,13 @@ static int put_interrupt_controllers(void *fdt)
 
 static int put_virtio(void *fdt, unsigned int slot)
 {
-	fdt32_t interrupts[2] = {cpu_to_fdt32(LAYOUT_IRQ_FIRST + slot),
-				 cpu_to_fdt32(IRQ_EDGE_RISING)};
+	/* The second is ours, and our kernel's (kernel-config/patches): others take the first. */
+	fdt32_t interrupts[4] = {
+		cpu_to_fdt32(LAYOUT_IRQ_FIRST + slot),
+		cpu_to_fdt32(IRQ_EDGE_RISING),
+		cpu_to_fdt32(LAYOUT_IRQ_CONFIG),
+		cpu_to_fdt32(IRQ_EDGE_RISING),
+	};
 	uint32_t at = LAYOUT_VIRTIO + slot * LAYOUT_VIRTIO_STEP;
 	char name[24];
 

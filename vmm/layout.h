@@ -21,7 +21,9 @@
 #define LAYOUT_IOAPIC	   0xfec00000u
 #define LAYOUT_LAPIC	   0xfee00000u
 
-/* The IOAPIC has 24 pins; the lowest are taken by tradition. */
+/* The IOAPIC has 24 pins; the lowest are taken by tradition. One for changes of any device's
+ * configuration, and for each device one for the buffers that it has used. */
+#define LAYOUT_IRQ_CONFIG   3u
 #define LAYOUT_IRQ_VMGENID  4u
 #define LAYOUT_IRQ_FIRST    5u
 #define LAYOUT_VIRTIO_SLOTS 19u

@@ -38,6 +38,7 @@ struct machine {
 	const struct records *state; /* during machine_build: what it goes on from */
 	uint64_t vm_created_ns;
 
+	struct irq_line config_line; /* the devices' */
 	struct device_set devices;
 
 	/* Held until every thread is confined that can be reached by a guest. */
@@ -309,8 +310,7 @@ static int plug_devices(struct machine *machine, struct error *err)
 	const struct machine_config *config = &machine->config;
 	struct device_set_config devices = {
 		.options = config->options,
-		.kvm = &machine->kvm,
-		.bus = &machine->mmio,
+		.host = {&machine->kvm, &machine->mmio, &machine->config_line},
 		.memory = &machine->memory,
 		.loop = config->loop,
 		.confined = confined(machine),
@@ -321,6 +321,7 @@ static int plug_devices(struct machine *machine, struct error *err)
 		.vsock_ctx = config->ctx,
 	};
 
+	irq_line_init(&machine->config_line, &machine->kvm, LAYOUT_IRQ_CONFIG);
 	return device_set_plug(&machine->devices, &devices, err);
 }
 

@@ -15,12 +15,24 @@
 struct slot {
 	struct virtio_mmio mmio;
 	struct irq_line line;
-	int irq_fd; /* of a device that another process serves, else -1 */
+	struct irq_line *config_line; /* of all slots, not owned; or NULL */
+	int irq_fd;		      /* of a device that another process serves, else -1 */
 	bool ready;
 };
 
+/* What slots are plugged into. All of it outlives them. */
+struct slot_host {
+	struct kvm *kvm;
+	struct bus *bus;
+	/*
+	 * Changes of configuration ring here too, so a driver that knows it never has to ask why
+	 * its own line rang. NULL: there is none.
+	 */
+	struct irq_line *config_line;
+};
+
 /* slot must stay where it is. Device and loop stay the caller's. */
-int slot_init(struct slot *slot, unsigned int index, struct kvm *kvm, struct bus *bus,
+int slot_init(struct slot *slot, unsigned int index, const struct slot_host *host,
 	      struct virtio_device *dev, struct loop *loop, struct error *err);
 void slot_destroy(struct slot *slot);
 

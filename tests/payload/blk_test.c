@@ -41,6 +41,7 @@ static void disk_init(struct disk *disk, enum payload_blk_case arg, bool use_irq
 {
 	struct blk_options options = {.serial = SERIAL, .name = "disk0"};
 	struct payload *payload = &disk->payload;
+	const struct slot_host host = {.kvm = &payload->kvm, .bus = &payload->mmio};
 	struct error err = {0};
 	int ret;
 
@@ -50,8 +51,8 @@ static void disk_init(struct disk *disk, enum payload_blk_case arg, bool use_irq
 	options.fd = create_file(disk);
 	ret = blk_create(&disk->blk, &options, &payload->memory.map, &err);
 	if (ret == 0)
-		ret = slot_init(&disk->slot, 0, &payload->kvm, &payload->mmio,
-				blk_device(disk->blk), blk_loop(disk->blk), &err);
+		ret = slot_init(&disk->slot, 0, &host, blk_device(disk->blk), blk_loop(disk->blk),
+				&err);
 	ck_assert_msg(ret == 0, "%s", err.message);
 }
 

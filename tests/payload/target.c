@@ -290,6 +290,10 @@ void target_init(struct target *target, enum target_slot slot)
 	ret = create_devices(target, slot, &err);
 	ck_assert_msg(ret == 0, "%s", err.message);
 
+	const struct slot_host host = {
+		.kvm = &target->payload.kvm,
+		.bus = &target->payload.mmio,
+	};
 	const struct {
 		struct virtio_device *device;
 		struct loop *loop;
@@ -305,8 +309,8 @@ void target_init(struct target *target, enum target_slot slot)
 	};
 
 	for (unsigned int i = 0; i < SLOTS; i++) {
-		ret = slot_init(&target->slots[i], i, &target->payload.kvm, &target->payload.mmio,
-				places[i].device, places[i].loop, &err);
+		ret = slot_init(&target->slots[i], i, &host, places[i].device, places[i].loop,
+				&err);
 		ck_assert_msg(ret == 0, "%s", err.message);
 	}
 	attach_echo(target);

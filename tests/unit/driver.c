@@ -53,11 +53,12 @@ void driver_init(struct driver *driver)
 	driver_check(driver->irq_fd >= 0);
 }
 
-static void ring(void *ctx)
+static void ring(void *ctx, uint32_t status_bits)
 {
 	struct driver *driver = ctx;
 	uint64_t one = 1;
 
+	(void)status_bits;
 	/* A full one has been rung. */
 	if (write(driver->irq_fd, &one, sizeof(one)) < 0)
 		return;
