@@ -6,6 +6,12 @@ load helpers
 
 : "${CHECKPOINT_ROUNDS:=2}" # `make soak` has 50
 
+teardown() {
+	delete_all
+	ip link del "bhc$$" 2>/dev/null || true
+	ip netns del "$ID" 2>/dev/null || true
+}
+
 # A counter with an open file, a timer in flight and a listening socket.
 counter='
 	exec 3>/count
@@ -209,4 +215,72 @@ damage() {
 	eventually more_lines_than 3
 	bulkhead delete --force "$ID"
 	[ "$(sort -u "$WORK/out")" = same ]
+}
+
+# ticks SCRIPT: a container that counts, beside what else it does.
+ticks() {
+	starts "$1"'
+		i=0; while :; do i=$((i + 1)); echo $i; sleep 0.1; done'
+}
+
+link_is_gone() {
+	bulkhead exec "$ID" sh -c '! grep -q eth0 /proc/net/dev' </dev/null
+}
+
+# cannot_be_carried TEXT: as the text says, in one line; nothing is left of the attempt, and the container goes on.
+cannot_be_carried() {
+	local lines
+	refuses "$1" checkpoint --image-path "$WORK/image" "$ID"
+	[ ! -e "$WORK/image" ]
+	lines=$(wc -l <"$WORK/out")
+	eventually more_lines_than "$lines"
+	[ "$(status_of "$ID")" = running ]
+}
+
+@test "a link, a connection through vsock.sock, a block device, passt: each is refused in one line, and the container goes on" {
+	local loop
+	# The link and the connection in one VM, one after the other.
+	ip netns add "$ID"
+	ip link add "bhc$$" type veth peer name eth0 netns "$ID"
+	into_root socat
+	config '(.linux.namespaces[] | select(.type == "network")).path = $path' --arg path "/run/netns/$ID"
+	ip link set "bhc$$" up
+	ip -n "$ID" link set eth0 up
+	ticks 'socat VSOCK-LISTEN:5000,fork EXEC:cat 2>/dev/null &'
+	cannot_be_carried 'a link cannot be carried'
+	ip link del "bhc$$"
+	eventually link_is_gone
+	coproc CONNECTION { socat - "UNIX-CONNECT:$WORK/state/$ID/vsock.sock"; }
+	echo 'CONNECT 5000' >&"${CONNECTION[1]}"
+	read -r -t 30 -u "${CONNECTION[0]}" line
+	[[ $line = OK* ]]
+	cannot_be_carried 'a connection through vsock.sock cannot be carried'
+	# Both gone, nothing is in the way any more.
+	kill "$CONNECTION_PID"
+	eventually checkpoint
+	ip netns del "$ID"
+	rm -r "$WORK/image"
+
+	truncate -s 1M "$WORK/disk"
+	loop=$(losetup --find --show "$WORK/disk")
+	config 'del(.linux.namespaces[].path) |
+		.linux.devices = [{path: "/dev/data", type: "b", major: $major, minor: $minor}] |
+		.linux.resources.devices += [.linux.devices[0] | {allow: true, type, major, minor, access: "rwm"}]' \
+		--argjson major "$((16#$(stat -c %t "$loop")))" --argjson minor "$((16#$(stat -c %T "$loop")))"
+	ticks ''
+	losetup -d "$loop"
+	cannot_be_carried "block devices of the host's cannot be carried"
+	bulkhead delete --force "$ID"
+
+	[ -x "$(command -v passt)" ] || skip "passt is not installed"
+	# It takes part in the host's network, of which there has to be one.
+	ip link add "bhc$$" type dummy
+	ip addr add 10.97.0.1/24 dev "bhc$$"
+	ip link set "bhc$$" up
+	ip route add default via 10.97.0.254 dev "bhc$$" metric 9999
+	config '.linux.devices = [] | .annotations["io.bulkhead.net"] = "user"'
+	ticks ''
+	cannot_be_carried 'its network by passt cannot be carried'
+	bulkhead delete --force "$ID"
+	ip link del "bhc$$"
 }

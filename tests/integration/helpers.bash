@@ -187,3 +187,15 @@ timers_fired_after() {
 		/^ticks / { kinds++; if ($2 < $3 - 1 || $2 > $3) wrong = wrong " " $0 }
 		END { if (wrong || kinds != 5) { print kinds " kinds, wrong:" wrong; exit 1 } }'
 }
+
+# into_root PROGRAM...: a program of the host's with its libraries.
+into_root() {
+	local program file
+	for program; do
+		program=$(command -v "$program")
+		for file in "$program" $(ldd "$program" | grep -o '/[^ ]*'); do
+			mkdir -p "$BUNDLE/rootfs$(dirname "$file")"
+			cp -L "$file" "$BUNDLE/rootfs$file"
+		done
+	done
+}
