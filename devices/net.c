@@ -50,7 +50,7 @@ static void pair_ready(struct loop_watch *watch, uint32_t events)
 		goto out;
 	/* A tap that was taken away says so by an error at reading, whoever waits for what. */
 	if (events & (EPOLLERR | EPOLLHUP) &&
-	    (!net->dev.active || pair->rx_starved || pair->rx_limited)) {
+	    (!net->dev.active || pair->rx_starved || pair->rx_limited || pair->vhost)) {
 		net_link_lost(net, "it was taken away");
 		goto out;
 	}
@@ -80,7 +80,8 @@ void net_pair_watch(struct net_pair *pair)
 
 	if (!pair->watch.active)
 		return;
-	if (net->dev.active && !net->dev.broken && !pair->rx_starved && !pair->rx_limited)
+	if (net->dev.active && !net->dev.broken && !pair->rx_starved && !pair->rx_limited &&
+	    !pair->vhost)
 		events |= EPOLLIN;
 	if (net->stream && net_stream_is_pending(net->stream))
 		events |= EPOLLOUT;
@@ -92,6 +93,10 @@ void net_pair_watch(struct net_pair *pair)
 
 static void back_end_close(struct net *net)
 {
+	/* At the end the transport is gone, and closing it does. */
+	if (net->vhost && net->thread_runs)
+		net_vhost_stop(net, true);
+	net_vhost_destroy(take_ptr(net->vhost));
 	for (unsigned int i = 0; i < net->pair_count; i++) {
 		struct net_pair *pair = &net->pairs[i];
 
@@ -161,6 +166,7 @@ static void settle(struct net *net)
 	unsigned int offloads = tap_offloads(net);
 
 	net->stale = false;
+	net_vhost_stop(net, false);
 	if (net->tap && net->dev.active && ioctl(net->pairs[0].fd, TUNSETOFFLOAD, offloads) < 0) {
 		offloads &= ~(unsigned int)(TUN_F_USO4 | TUN_F_USO6);
 		if (ioctl(net->pairs[0].fd, TUNSETOFFLOAD, offloads) < 0)
@@ -178,6 +184,7 @@ static void settle(struct net *net)
 			loop_add(&net->loop, &pair->watch, pair->fd, 0, pair_ready);
 		net_pair_watch(pair);
 	}
+	net_vhost_start(net);
 }
 
 static void back_end_install(struct net *net)
@@ -187,6 +194,7 @@ static void back_end_install(struct net *net)
 	for (unsigned int i = 0; i < net->next_count; i++)
 		net->pairs[i].fd = take_fd(&net->next_fds[i]);
 	net->fd_count = net->next_count;
+	net->vhost = take_ptr(net->next_vhost);
 	if (net->fd_count) {
 		int kind = 0;
 		socklen_t len = sizeof(kind);
@@ -255,6 +263,9 @@ int net_limit(struct net *net, const struct rate rx[2], const struct rate tx[2],
 	ret = rate_gate_set(&net->rx_gate, rx[0], rx[1]);
 	if (ret == 0)
 		ret = rate_gate_set(&net->tx_gate, tx[0], tx[1]);
+	/* vhost-net knows no rates. */
+	net->stale = true;
+	net_wake(net);
 	pthread_mutex_unlock(&net->dev.lock);
 	return ret < 0 ? error_set(err, -ret, "%s: timer", net->dev.name) : 0;
 }
@@ -265,7 +276,7 @@ static void net_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct net *net = to_net(dev);
 
-	if (net->stale)
+	if (net->stale || net_vhost_is_due(net))
 		settle(net);
 	if (queue == 2 * net->pair_count)
 		net_control(net);
@@ -273,6 +284,9 @@ static void net_kicked(struct virtio_device *dev, unsigned int queue)
 		net_tx(&net->pairs[queue / 2]);
 	else if (net->pairs[queue / 2].fd >= 0)
 		net_rx(&net->pairs[queue / 2]);
+	/* A command may have broken the device. */
+	if (dev->broken)
+		net_vhost_stop(net, false);
 }
 
 static void net_activate(struct virtio_device *dev)
@@ -283,10 +297,34 @@ static void net_activate(struct virtio_device *dev)
 	net_wake(net);
 }
 
+/*
+ * Has the I/O thread take the queues back that vhost-net must not serve now. The lock is let go
+ * meanwhile; returns whether vhost-net serves some all the same.
+ */
+static bool vhost_stays(struct net *net)
+{
+	if (!net->thread_runs || !net_vhost_runs(net))
+		return false;
+	net->stale = true;
+	net_wake(net);
+	pthread_cond_wait(&net->vhost_stopped, &net->dev.lock);
+	return net_vhost_runs(net);
+}
+
+static void net_hold(struct virtio_device *dev)
+{
+	while (vhost_stays(to_net(dev)))
+		;
+}
+
 static void net_reset(struct virtio_device *dev)
 {
 	struct net *net = to_net(dev);
 
+	/* Another CPU of the guest's may have set the device going while the lock was free. */
+	do
+		dev->active = false;
+	while (vhost_stays(net));
 	for (unsigned int i = 0; i < net->pair_count; i++) {
 		net_rx_reset(&net->pairs[i]);
 		net->pairs[i].tx_blocked = false;
@@ -389,6 +427,7 @@ static const struct virtio_device_ops net_ops = {
 	.start = net_start,
 	.activate = net_activate,
 	.reset = net_reset,
+	.hold = net_hold,
 	.queue_kicked = net_kicked,
 	.stop = net_stop,
 	.save = net_save,
@@ -426,7 +465,13 @@ static int prepare(struct net *net, struct error *err)
 	net->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (net->wake_fd < 0)
 		return error_set(err, errno, "%s: eventfd", net->dev.name);
+	net->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	net->error_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (net->call_fd < 0 || net->error_fd < 0)
+		return error_set(err, errno, "%s: eventfd", net->dev.name);
 	ret = loop_add(&net->loop, &net->wake_watch, net->wake_fd, EPOLLIN, woken);
+	if (ret == 0)
+		ret = net_vhost_watch(net);
 	if (ret < 0)
 		return error_set(err, -ret, "%s: epoll", net->dev.name);
 	for (unsigned int i = 0; i < net->pair_count; i++) {
@@ -455,7 +500,8 @@ int net_create(struct net **out, const struct net_options *options, const struct
 	net->dev.absent = true;
 	net->pair_count = options->pairs;
 	net->used_pairs = 1;
-	net->wake_fd = -1;
+	net->wake_fd = net->call_fd = net->error_fd = -1;
+	pthread_cond_init(&net->vhost_stopped, NULL);
 	net->thread_begins = options->thread_begins;
 	for (unsigned int i = 0; i < NET_PAIRS_MAX; i++) {
 		net->pairs[i].net = net;
@@ -470,6 +516,7 @@ int net_create(struct net **out, const struct net_options *options, const struct
 	net->config.max_virtqueue_pairs = (uint16_t)options->pairs;
 	virtio_device_init(&net->dev, mem, net_features(options), 2 * options->pairs + 1,
 			   NET_QUEUE_SIZE);
+	net->own_features = net->dev.features;
 	ret = prepare(net, err);
 	if (ret < 0) {
 		net_destroy(net);
@@ -491,8 +538,14 @@ void net_destroy(struct net *net)
 	}
 	rate_gate_destroy(&net->rx_gate);
 	rate_gate_destroy(&net->tx_gate);
+	net_vhost_destroy(net->next_vhost);
 	loop_del(&net->loop, &net->wake_watch);
+	loop_del(&net->loop, &net->call_watch);
+	loop_del(&net->loop, &net->error_watch);
 	close_fd(&net->wake_fd);
+	close_fd(&net->call_fd);
+	close_fd(&net->error_fd);
+	pthread_cond_destroy(&net->vhost_stopped);
 	loop_destroy(&net->loop);
 	virtio_device_destroy(&net->dev);
 	free(net);
@@ -535,8 +588,14 @@ static int check_fd(const struct net *net, int fd, struct error *err)
 
 int net_attach(struct net *net, const int *fds, unsigned int fd_count, struct error *err)
 {
+	struct net_vhost *vhost = NULL;
 	int ret = 0;
 
+	/* Behind a tap's queues come as many of vhost-net, or none. */
+	bool has_vhost = fd_count > 1 && fd_count % 2 == 0 && net_vhost_is_one(fds[fd_count - 1]);
+
+	if (has_vhost)
+		fd_count /= 2;
 	for (unsigned int i = 0; i < fd_count && ret == 0; i++)
 		ret = check_fd(net, fds[i], err);
 	if (ret < 0)
@@ -544,7 +603,15 @@ int net_attach(struct net *net, const int *fds, unsigned int fd_count, struct er
 	if (fd_count > net->pair_count)
 		return error_say(err, EINVAL, "%s: %u queues, it has %u", net->dev.name, fd_count,
 				 net->pair_count);
+	if (has_vhost)
+		ret = net_vhost_create(net, fds + fd_count, fd_count, &vhost, err);
+	if (ret < 0)
+		return ret;
 	pthread_mutex_lock(&net->dev.lock);
+	/* For the next driver: the one that is there knows what it has negotiated. */
+	net->dev.features = vhost ? net_vhost_offers(vhost, net->own_features) : net->own_features;
+	net_vhost_destroy(net->next_vhost);
+	net->next_vhost = vhost;
 	for (unsigned int i = 0; i < NET_PAIRS_MAX; i++) {
 		close_fd(&net->next_fds[i]);
 		if (i < fd_count)

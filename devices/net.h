@@ -38,6 +38,8 @@ struct loop *net_loop(struct net *net);
  * the fds are is found out by looking:
  *
  *	a tap's queues, opened with IFF_VNET_HDR; the same of packet sockets
+ *	behind a tap's queues as many descriptors of /dev/vhost-net: the host's kernel serves
+ *	the NIC's queues where it can
  *	one stream socket: frames behind their length in 4 bytes, big-endian (passt, QEMU)
  *
  * Takes the fds over on success. fd_count 0 takes the link down, and the device is absent

@@ -48,15 +48,18 @@ struct net_pair {
 	bool rx_starved; /* waits for buffers: the back end is not read */
 	bool rx_limited; /* the rate limit is used up */
 	bool tx_blocked; /* the back end takes no more for now */
+	bool vhost;	 /* vhost-net serves its queues */
 	struct virtqueue_chain chain;
 };
 
 struct net_stream; /* net_stream.c */
+struct net_vhost;  /* net_vhost.c */
 
 struct net {
 	struct virtio_device dev;
 	struct virtio_net_config config;
-	unsigned int index; /* of the NIC in its VM */
+	unsigned int index;    /* of the NIC in its VM */
+	uint64_t own_features; /* offered where the queues are served here */
 	struct loop loop;
 	pthread_t thread;
 	bool thread_runs;
@@ -68,6 +71,10 @@ struct net {
 	unsigned int fd_count;	 /* of the back end */
 	bool tap;
 	struct net_stream *stream; /* the back end is one; or NULL */
+	struct net_vhost *vhost;   /* comes with a tap; or NULL */
+	int call_fd, error_fd;	   /* what it says */
+	struct loop_watch call_watch, error_watch;
+	pthread_cond_t vhost_stopped;
 	bool had_link;
 	struct rate_gate rx_gate;
 	struct rate_gate tx_gate;
@@ -75,6 +82,7 @@ struct net {
 	/* Handed over by net_attach, installed by the I/O thread. */
 	int next_fds[NET_PAIRS_MAX];
 	unsigned int next_count;
+	struct net_vhost *next_vhost;
 	bool next;
 	int wake_fd;
 	struct loop_watch wake_watch;
@@ -134,5 +142,25 @@ int net_stream_write(struct net_pair *pair, const struct iovec *iov, unsigned in
 bool net_stream_is_pending(const struct net_stream *stream);
 /* Sends on what a full socket left over. Returns 0, -EAGAIN or another negative errno. */
 int net_stream_flush(struct net_pair *pair);
+
+/* net_vhost.c. But for the first three all of it is for the I/O thread. */
+
+bool net_vhost_is_one(int fd);
+/* Takes over as many descriptors of /dev/vhost-net, on success. */
+int net_vhost_create(struct net *net, const int *fds, unsigned int count, struct net_vhost **out,
+		     struct error *err);
+/* Which of these features the driver may be offered. */
+uint64_t net_vhost_offers(const struct net_vhost *vhost, uint64_t features);
+/* Ends at once what it may still be doing. When the loop runs: by its thread. */
+void net_vhost_destroy(struct net_vhost *vhost);
+/* Watches what it says. Before the loop runs. */
+int net_vhost_watch(struct net *net);
+bool net_vhost_runs(const struct net *net);
+/* Whether it serves what it should not, or the other way. */
+bool net_vhost_is_due(const struct net *net);
+/* Takes pairs from it: all, or those that it must not serve now. */
+void net_vhost_stop(struct net *net, bool all);
+/* Gives it those that it may serve. */
+void net_vhost_start(struct net *net);
 
 #endif

@@ -169,6 +169,8 @@ void net_rx(struct net_pair *pair)
 	struct net *net = pair->net;
 	int ret = 1;
 
+	if (pair->vhost)
+		return;
 	pair->rx_starved = pair->rx_limited = false;
 	for (unsigned int i = 0; i < NET_BUDGET && ret > 0; i++) {
 		pair->rx_limited = rate_gate_is_closed(&net->rx_gate);

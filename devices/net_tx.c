@@ -46,7 +46,7 @@ void net_tx(struct net_pair *pair)
 	struct virtqueue *vq = &net->dev.queues[net_tx_queue(pair)];
 	unsigned int budget = NET_BUDGET;
 
-	if (pair->tx_blocked)
+	if (pair->tx_blocked || pair->vhost)
 		return;
 	while (budget && !rate_gate_is_closed(&net->tx_gate) &&
 	       virtio_queue_pop(&net->dev, net_tx_queue(pair), &pair->chain)) {

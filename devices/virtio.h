@@ -107,6 +107,11 @@ struct virtio_device {
 	int irq_fd;
 	/* Set by the transport: from now on queue_kicked is called. On the device's loop. */
 	int (*serve_queues)(void *ctx);
+	/*
+	 * Set by the transport: whoever else serves a queue for a while takes its notifications
+	 * from queue_fds, and they are not watched here. On the device's loop.
+	 */
+	int (*watch_queue)(void *ctx, unsigned int queue, bool watch);
 
 	/*
 	 * Set by the transport: sets the interrupt status bits and raises the interrupt. Callable

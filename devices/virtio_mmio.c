@@ -80,6 +80,14 @@ static int serve_queues(void *ctx)
 	return ret;
 }
 
+static int watch_or_leave(void *ctx, unsigned int queue, bool watch)
+{
+	struct virtio_mmio *mmio = ctx;
+
+	loop_del(mmio->loop, &mmio->watches[queue].watch);
+	return watch ? watch_queue(mmio, queue) : 0;
+}
+
 int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct loop *loop,
 		     const struct virtio_interrupt *interrupt, struct error *err)
 {
@@ -93,6 +101,7 @@ int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct
 	dev->needs_reset = needs_reset;
 	dev->kick = kick;
 	dev->serve_queues = serve_queues;
+	dev->watch_queue = watch_or_leave;
 	dev->queue_fds = mmio->queue_fds;
 	dev->irq_fd = interrupt->fd;
 	dev->transport = mmio;
@@ -138,6 +147,7 @@ void virtio_mmio_destroy(struct virtio_mmio *mmio)
 	dev->needs_reset = NULL;
 	dev->kick = NULL;
 	dev->serve_queues = NULL;
+	dev->watch_queue = NULL;
 	dev->queue_fds = NULL;
 	dev->irq_fd = -1;
 	dev->transport = NULL;

@@ -17,7 +17,6 @@
 
 #define NETWORK_LIMIT_MS 10000
 #define SPARE_BELOW	 2
-#define QUEUES_MAX	 4 /* pairs of queues of a NIC: devices/net.h, NET_PAIRS_MAX */
 
 void network_leave(struct visit *visit)
 {
@@ -80,9 +79,12 @@ int network_plan(struct network_slots *slots, const struct placement *placement,
 {
 	unsigned int wanted = settings_number(settings, "nics");
 	const char *net = settings_text(settings, "net"), *tap = settings_text(settings, "tap");
-	int count = 0;
+	int count = 0, vhost = network_vhost_plan(settings, err);
 
 	*slots = (struct network_slots){.queues = vcpus < QUEUES_MAX ? vcpus : QUEUES_MAX};
+	if (vhost < 0)
+		return vhost;
+	slots->vhost = (enum network_vhost)vhost;
 	if (net && strcmp(net, "user") == 0) {
 		slots->user = true;
 		slots->nics = slots->queues = 1;
@@ -115,8 +117,8 @@ int network_plan(struct network_slots *slots, const struct placement *placement,
 
 json_t *network_save(const struct network_slots *slots, const struct settings *settings)
 {
-	json_t *saved = json_pack("{s:i, s:i}", "nics", (int)slots->nics, "queues",
-				  (int)slots->queues);
+	json_t *saved = json_pack("{s:i, s:i, s:i}", "nics", (int)slots->nics, "queues",
+				  (int)slots->queues, "vhost", (int)slots->vhost);
 	const char *publish = settings_text(settings, "publish");
 
 	if (slots->user)
@@ -130,12 +132,15 @@ static struct network_slots load(const json_t *saved)
 {
 	json_int_t nics = json_integer_value(json_object_get(saved, "nics"));
 	json_int_t queues = json_integer_value(json_object_get(saved, "queues"));
+	json_int_t vhost = json_integer_value(json_object_get(saved, "vhost"));
 
 	return (struct network_slots){
 		.nics = nics > 0 && nics <= NETWORK_NICS_MAX ? (unsigned int)nics : 0,
 		.queues = queues > 0 && queues <= QUEUES_MAX ? (unsigned int)queues : 1,
 		.user = json_object_get(saved, "user") != NULL,
 		.tap = json_object_get(saved, "tap") != NULL,
+		.vhost = vhost > 0 && vhost <= NETWORK_VHOST_ON ? (enum network_vhost)vhost
+								: NETWORK_VHOST_OFF,
 	};
 }
 
@@ -156,17 +161,15 @@ static int open_netns(pid_t vmm, int *out, struct error *err)
 
 int network_join_one(struct control *control, struct nl_sock *sock,
 		     const struct network_interface *interface, unsigned int nic,
-		     unsigned int queues, struct error *err)
+		     const struct network_slots *slots, struct error *err)
 {
-	int fds[QUEUES_MAX];
-	struct control_fds sent = {fds, queues};
-	int ret;
+	int fds[QUEUES_MAX], ret;
 
-	ret = network_tap(sock, interface, nic, queues, fds, err);
+	ret = network_tap(sock, interface, nic, slots->queues, fds, err);
 	if (ret < 0)
 		return error_prefix(err, ret, "interface %s", interface->name);
-	ret = control_attach(control, PROTO_ATTACH_NET, nic, NULL, 0, &sent, err);
-	for (unsigned int i = 0; i < queues; i++)
+	ret = network_attach(control, nic, fds, slots->queues, slots->vhost, err);
+	for (unsigned int i = 0; i < slots->queues; i++)
 		close(fds[i]);
 	return ret;
 }
@@ -227,7 +230,7 @@ static int join_all(struct network_joined *joined, struct control *control, stru
 				 count, joined->slots.nics);
 	memcpy(joined->nics, found, (size_t)count * sizeof(*found));
 	for (unsigned int i = 0; ret == 0 && i < (unsigned int)count; i++)
-		ret = network_join_one(control, sock, &found[i], i, joined->slots.queues, err);
+		ret = network_join_one(control, sock, &found[i], i, &joined->slots, err);
 	if (ret < 0)
 		return ret;
 	joined->body = network_describe(sock, joined->nics, (unsigned int)count, err);
@@ -259,16 +262,15 @@ static int join_user(struct control *control, const char *ports, struct error *e
 	return ret;
 }
 
-static int join_tap(struct control *control, const char *tap, unsigned int queues,
+static int join_tap(struct control *control, const char *tap, const struct network_slots *slots,
 		    struct error *err)
 {
-	int fds[QUEUES_MAX], ret, count = host_tap_open(tap, queues, fds, err);
-	struct control_fds sent = {fds, (unsigned int)count};
+	int fds[QUEUES_MAX], ret, count = host_tap_open(tap, slots->queues, fds, err);
 	json_t *body;
 
 	if (count < 0)
 		return count;
-	ret = control_attach(control, PROTO_ATTACH_NET, 0, NULL, 0, &sent, err);
+	ret = network_attach(control, 0, fds, (unsigned int)count, slots->vhost, err);
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	if (ret < 0)
@@ -323,7 +325,7 @@ int network_join(struct control *control, pid_t vmm, const json_t *saved, json_t
 	if (slots.user)
 		return error_prefix(err, join_user(control, user, err), where);
 	if (slots.tap)
-		return error_prefix(err, join_tap(control, tap, slots.queues, err), where);
+		return error_prefix(err, join_tap(control, tap, &slots, err), where);
 	joined = calloc(1, sizeof(*joined));
 	if (!joined)
 		return error_set(err, ENOMEM, where);

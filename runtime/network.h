@@ -16,12 +16,20 @@
 
 #define NETWORK_NICS_MAX SETTINGS_MAX_NICS
 
+/* Whether the host's kernel serves the NICs' queues (vhost-net). */
+enum network_vhost {
+	NETWORK_VHOST_OFF,
+	NETWORK_VHOST_AUTO, /* where it can */
+	NETWORK_VHOST_ON,   /* or it is an error */
+};
+
 /* What of the VM's network is fixed when it is made. */
 struct network_slots {
 	unsigned int nics;
 	unsigned int queues; /* of a tap, and at most the pairs of a NIC's queues */
 	bool user;	     /* one NIC, for passt: a stream of frames */
 	bool tap;	     /* one NIC, for a tap of the host's: host_tap.h */
+	enum network_vhost vhost;
 };
 
 /*

@@ -20,6 +20,7 @@ struct network_interface {
 };
 
 #define NETWORK_TAP "bulkhead" /* with the NIC's number behind it */
+#define QUEUES_MAX  4	       /* pairs of queues of a NIC: devices/net.h, NET_PAIRS_MAX */
 
 /* network_scan.c */
 
@@ -47,6 +48,15 @@ int network_tap(struct nl_sock *sock, const struct network_interface *interface,
 		unsigned int queues, int *fds, struct error *err);
 
 void network_tap_name(unsigned int nic, char name[IFNAMSIZ]);
+
+/* network_vhost.c */
+
+/* What the settings say, checked against what is there. Returns an enum network_vhost. */
+int network_vhost_plan(const struct settings *settings, struct error *err);
+
+/* Hands the VMM so many queues of a tap for this NIC, and vhost-net with them. They stay ours. */
+int network_attach(struct control *control, unsigned int nic, const int *fds, unsigned int count,
+		   enum network_vhost vhost, struct error *err);
 
 /* network_change.c */
 
@@ -80,7 +90,7 @@ struct network_joined {
 /* Makes a tap for this NIC and hands it to the VMM. */
 int network_join_one(struct control *control, struct nl_sock *sock,
 		     const struct network_interface *interface, unsigned int nic,
-		     unsigned int queues, struct error *err);
+		     const struct network_slots *slots, struct error *err);
 
 /* Sends it a NETWORK, and before that the way to a resolver where body has one. */
 int network_tell(struct control *control, const json_t *body, struct error *err);

@@ -168,7 +168,7 @@ static void join(struct network_joined *joined, struct control *control, struct 
 {
 	struct error err = {0};
 
-	if (network_join_one(control, sock, interface, nic, joined->slots.queues, &err) < 0)
+	if (network_join_one(control, sock, interface, nic, &joined->slots, &err) < 0)
 		log_warn("%s has come, but does not reach the guest: %s", interface->name,
 			 err.message);
 	else

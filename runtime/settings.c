@@ -16,9 +16,10 @@ enum type { NUMBER, TEXT, PATH, CHOICE, BOOL, NAMES };
 static const struct setting {
 	const char *name;
 	enum type type;
-	bool annotation; /* a container may set it for itself */
+	bool annotation; /* a container may set it for itself, */
+	bool named;	 /* but only where the host's settings name it */
 	uint32_t min, max;
-	const char *choices[3];
+	const char *choices[4];
 } known[] = {
 	{.name = "agent-timeout", .type = NUMBER, .annotation = true, .min = 1, .max = 86400000},
 	{.name = "annotations", .type = NAMES, .annotation = false},
@@ -39,6 +40,11 @@ static const struct setting {
 	 .max = SETTINGS_MAX_MIB},
 	{.name = "net", .type = CHOICE, .annotation = true, .choices = {"namespace", "user"}},
 	{.name = "net-rate", .type = TEXT, .annotation = true},
+	{.name = "net-vhost",
+	 .type = CHOICE,
+	 .annotation = true,
+	 .named = true,
+	 .choices = {"off", "auto", "on"}},
 	{.name = "nics", .type = NUMBER, .annotation = true, .min = 1, .max = SETTINGS_MAX_NICS},
 	{.name = "pin", .type = TEXT, .annotation = true},
 	{.name = "pod-sandbox", .type = CHOICE, .annotation = false, .choices = {"process", "vm"}},
@@ -87,6 +93,10 @@ static int check_choice(const struct setting *setting, const json_t *value, cons
 	for (int i = 0; setting->choices[i]; i++)
 		if (text && !strcmp(text, setting->choices[i]))
 			return 0;
+	if (setting->choices[2])
+		return error_say(err, EINVAL, "%s: \"%s\" is not %s, %s or %s", where,
+				 text ? text : "", setting->choices[0], setting->choices[1],
+				 setting->choices[2]);
 	return error_say(err, EINVAL, "%s: \"%s\" is not %s or %s", where, text ? text : "",
 			 setting->choices[0], setting->choices[1]);
 }
@@ -178,16 +188,16 @@ int settings_load(struct settings *settings, const char *path, struct error *err
 }
 
 /* Whether the host's settings let containers set this one. */
-static bool is_allowed(const struct settings *settings, const char *name)
+static bool is_allowed(const struct settings *settings, const struct setting *setting)
 {
 	const json_t *list = json_object_get(settings->file, "annotations");
 	json_t *item;
 	size_t i;
 
 	json_array_foreach (list, i, item)
-		if (!strcmp(json_string_value(item), name))
+		if (!strcmp(json_string_value(item), setting->name))
 			return true;
-	return !list;
+	return !list && !setting->named;
 }
 
 /* An annotation is a string: what it stands for. NULL when it cannot be of the setting's type. */
@@ -218,7 +228,7 @@ static int annotate(struct settings *settings, const char *name, const char *tex
 	if (!setting || !setting->annotation)
 		return error_say(err, EINVAL, "%s: there is no such setting for a container",
 				 where);
-	if (!is_allowed(settings, name))
+	if (!is_allowed(settings, setting))
 		return error_say(err, EPERM, "%s: this host's settings do not allow it", where);
 	value = value_of(setting, text);
 	ret = check(setting, value, where, err);

@@ -141,9 +141,22 @@ traced() {
 		my $line = <$socket>; exit(defined $line)' "$WORK/state/$ID/vsock.sock"
 	bulkhead kill "$ID" PIPE
 	ends_with $((128 + 13)) $run
-	command_is /bin/sh -c 'dd if=/dev/zero of=/file bs=64k count=32; sync; exit 3'
-	run -3 traced plain build/tests/without io_uring_setup -- build/bulkhead --log "$WORK/log" --root "$WORK/state" \
-		run -b "$BUNDLE" "$ID" </dev/null
+	# The second time vhost-net serves the NIC, where there is one, until its tap is taken away.
+	if modprobe vhost_net && [ -e /dev/vhost-net ]; then
+		echo '{"net-vhost": "on"}' >"$WORK/settings"
+	else
+		echo '{}' >"$WORK/settings"
+		sed -i '/vhost-net: /d' "$WORK/table"
+	fi
+	command_is /bin/sh -c 'dd if=/dev/zero of=/file bs=64k count=32; sync; ping -c 2 -W 5 10.98.0.1; echo running
+		while [ "$(cat /sys/class/net/eth0/carrier)" = 1 ]; do sleep 0.1; done; exit 3'
+	traced plain build/tests/without io_uring_setup -- build/bulkhead --config "$WORK/settings" --debug --log "$WORK/log" \
+		--root "$WORK/state" run -b "$BUNDLE" "$ID" </dev/null >"$WORK/out" 2>&1 &
+	run=$!
+	eventually grep -q running "$WORK/out"
+	grep -q '2 packets received' "$WORK/out"
+	ip -n "$link" link del bulkhead0
+	ends_with 3 $run
 	ip link del "$link"
 	ip netns del "$link"
 	tests/filters-used "$WORK/table" "$WORK"/*.trace

@@ -95,6 +95,7 @@ static const struct {
 	{"{'kernel-cmdline': 5}", "kernel-cmdline: must be a string"},
 	{"{'isolation': 'none'}", "isolation: \"none\" is not vm or process"},
 	{"{'isolation': 1}", "isolation: \"\" is not vm or process"},
+	{"{'net-vhost': 'yes'}", "net-vhost: \"yes\" is not off, auto or on"},
 	{"{'debug': 'yes'}", "debug: must be true or false"},
 	{"{'annotations': 'memory'}", "annotations: must be an array of names"},
 	{"{'annotations': ['vmm']}", "annotations: \"vmm\" is not the name of an annotation"},
@@ -123,6 +124,8 @@ static const struct {
 	{"{'io.bulkhead.memory': '18446744073709551680'}", "is not a number from 64"},
 	{"{'io.bulkhead.vcpus': ''}", "io.bulkhead.vcpus: \"\" is not a number from 1 to 64"},
 	{"{'io.bulkhead.isolation': 'hard'}", "\"hard\" is not vm or process"},
+	/* What puts more of the host's kernel before a guest, the host has to name. */
+	{"{'io.bulkhead.net-vhost': 'on'}", "net-vhost: this host's settings do not allow it"},
 };
 
 START_TEST(annotations_that_are_wrong)

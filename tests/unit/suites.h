@@ -26,6 +26,7 @@
 	SUITE(activity) \
 	SUITE(roots) \
 	SUITE(vm_memory) \
+	SUITE(net_vhost) \
 	SUITE(fs)
 /* Run twice, the second time with packed rings. */
 #define DEVICE_SUITES \

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <linux/vhost.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -154,6 +155,22 @@ static const struct filter_rule filter_rules[] = {
 	{NET, "ioctl", IF(IS(1, TUNSETOFFLOAD)), .reason = "what the driver takes unfinished"},
 	{NET, "ioctl", IF(IS(1, TUNSETQUEUE)), .reason = "which queues the driver serves",
 	 .unseen = "NICs with several queues"},
+
+	/* vhost-net: descriptors of it come with a tap's, if the host's settings want that. Owner
+	   and memory are set once, the rings by the thread that would serve them itself. */
+	{MAIN, "ioctl", IF(IS(1, VHOST_GET_FEATURES)), .reason = "vhost-net: what it can"},
+	{MAIN, "ioctl", IF(IS(1, VHOST_SET_OWNER)), .reason = "vhost-net: whose memory it is"},
+	{MAIN, "ioctl", IF(IS(1, VHOST_SET_MEM_TABLE)), .reason = "vhost-net: where that is"},
+	{NET, "ioctl", IF(IS(1, VHOST_SET_FEATURES)), .reason = "vhost-net: what the driver knows"},
+	{NET, "ioctl", IF(IS(1, VHOST_SET_VRING_NUM)), .reason = "vhost-net: a ring's size"},
+	{NET, "ioctl", IF(IS(1, VHOST_SET_VRING_ADDR)), .reason = "vhost-net: where it is"},
+	{NET, "ioctl", IF(IS(1, VHOST_SET_VRING_BASE)), .reason = "vhost-net: where to begin"},
+	{NET, "ioctl", IF(IS(1, VHOST_GET_VRING_BASE)), .reason = "vhost-net: how far it has come"},
+	{NET, "ioctl", IF(IS(1, VHOST_SET_VRING_KICK)), .reason = "vhost-net: notifications"},
+	{NET, "ioctl", IF(IS(1, VHOST_SET_VRING_CALL)), .reason = "vhost-net: interrupts"},
+	{NET, "ioctl", IF(IS(1, VHOST_SET_VRING_ERR)),
+	 .reason = "vhost-net: rings that are broken"},
+	{NET, "ioctl", IF(IS(1, VHOST_NET_SET_BACKEND)), .reason = "vhost-net: the tap, or none"},
 
 	/* Memory: never executable, never a file. */
 	{MAIN | NET, "brk", ANY, .reason = "the heap", .unseen = "allocations have to come so"},
