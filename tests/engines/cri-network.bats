@@ -27,7 +27,12 @@ setup_file() {
 	sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 }
 
-teardown_file() { cri_down; }
+teardown_file() {
+	local bridge
+	cri_down
+	# CNI leaves them, with addresses that others use too.
+	for bridge in bhcni99 bhcni98 bhcni97; do ip link del "$bridge" 2>/dev/null || true; done
+}
 
 teardown() {
 	local pod

@@ -9,7 +9,7 @@ load helpers
 
 setup_file() {
 	docker_up
-	sysctl -qw net.ipv4.ip_forward=1
+	sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 }
 
 teardown_file() {
@@ -38,8 +38,9 @@ docker_says() {
 	docker logs "$1" 2>/dev/null | grep -q "^$2"
 }
 
+# has_address NAME ADDRESS/PREFIX [inet6]
 has_address() {
-	docker exec "$1" ip -o addr | grep -q "inet $2 "
+	docker exec "$1" ip -o addr | grep -q "${3:-inet} $2 "
 }
 
 lacks_address() {
@@ -54,7 +55,8 @@ talks_to() {
 }
 
 @test "docker: a user-defined network: VM to VM by name, to a namespace container, to the host, and a published port" {
-	docker network create --subnet 10.98.0.0/24 one >/dev/null
+	local a6
+	docker network create --subnet 10.98.0.0/24 --ipv6 --subnet fd98::/64 one >/dev/null
 	serve one-a --network one -p 127.0.0.1:18000:7000
 	serve one-b --network one
 	serve one-c --network one --runtime crun
@@ -63,6 +65,12 @@ talks_to() {
 	[ "$(talks_to one-c one-a)" = $'pings\nall' ]
 	docker exec one-a ping -c 1 -w 30 10.98.0.1
 	[ "$(echo published | socat -t 20 - TCP:127.0.0.1:18000)" = published ]
+	a6=$(docker inspect one-a --format '{{.NetworkSettings.Networks.one.GlobalIPv6Address}}')
+	has_address one-a "$a6/64" inet6
+	docker exec one-b ping -6 -c 1 -w 30 "$a6"
+	docker exec one-c ping -6 -c 1 -w 30 "$a6"
+	[ "$(docker exec one-b sh -c "echo six | nc -w 20 $a6 7000")" = six ]
+	[ "$(echo six | socat -t 20 - "TCP6:[$a6]:7000")" = six ]
 }
 
 @test "docker: a running container's network connect and disconnect reach the guest" {
