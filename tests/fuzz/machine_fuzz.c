@@ -188,9 +188,10 @@ static struct rng *rng;
 static struct vsock *vsock;
 static struct net *net;
 
-static void ring(void *ctx)
+static void ring(void *ctx, uint32_t why)
 {
 	(void)ctx;
+	(void)why;
 }
 
 static struct virtio_device *make_device(unsigned int slot, struct loop **on)
