@@ -321,10 +321,8 @@ static void net_reset(struct virtio_device *dev)
 {
 	struct net *net = to_net(dev);
 
-	/* Another CPU of the guest's may have set the device going while the lock was free. */
-	do
-		dev->active = false;
-	while (vhost_stays(net));
+	while (vhost_stays(net))
+		;
 	for (unsigned int i = 0; i < net->pair_count; i++) {
 		net_rx_reset(&net->pairs[i]);
 		net->pairs[i].tx_blocked = false;

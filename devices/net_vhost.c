@@ -47,18 +47,19 @@ bool net_vhost_is_one(int fd)
 /* The guest's memory stays where it is. Rings are given by where they are mapped here. */
 static int set_memory(int fd, const struct guest_memory *mem)
 {
-	struct {
-		struct vhost_memory head;
-		struct vhost_memory_region regions[GUEST_MEMORY_REGIONS_MAX];
-	} table = {.head.nregions = mem->count};
+	cleanup_free struct vhost_memory *table =
+		calloc(1, sizeof(*table) + mem->count * sizeof(table->regions[0]));
 
+	if (!table)
+		return -1;
+	table->nregions = mem->count;
 	for (unsigned int i = 0; i < mem->count; i++)
-		table.regions[i] = (struct vhost_memory_region){
+		table->regions[i] = (struct vhost_memory_region){
 			.guest_phys_addr = mem->regions[i].gpa,
 			.memory_size = mem->regions[i].len,
 			.userspace_addr = (uintptr_t)mem->regions[i].bytes,
 		};
-	return ioctl(fd, VHOST_SET_MEM_TABLE, &table);
+	return ioctl(fd, VHOST_SET_MEM_TABLE, table);
 }
 
 int net_vhost_create(struct net *net, const int *fds, unsigned int count, struct net_vhost **out,

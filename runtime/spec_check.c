@@ -393,16 +393,31 @@ static int check_mounts(json_t *config, struct error *err)
 	return 0;
 }
 
+/* Which of two would be meant cannot be known; runc refuses it too. */
+static int check_once(json_t *namespaces, size_t index, const char *type, struct error *err)
+{
+	for (size_t i = 0; i < index; i++)
+		if (!strcmp(type, json_string_value(
+					  json_object_get(json_array_get(namespaces, i), "type"))))
+			return error_say(err, EINVAL,
+					 "linux.namespaces[%zu].type: there is a %s namespace "
+					 "already",
+					 index, type);
+	return 0;
+}
+
 /* The network namespace is the host's side of the VM; the others live in the guest's kernel. */
 static int check_namespaces(json_t *config, struct error *err)
 {
-	json_t *namespace;
+	json_t *namespaces = json_at(config, "linux", "namespaces", NULL), *namespace;
 	size_t i;
 
-	json_array_foreach (json_at(config, "linux", "namespaces", NULL), i, namespace) {
+	json_array_foreach (namespaces, i, namespace) {
 		const char *type = json_string_value(json_object_get(namespace, "type"));
 		const char *path = json_string_value(json_object_get(namespace, "path"));
 
+		if (check_once(namespaces, i, type, err) < 0)
+			return -EINVAL;
 		if (path && *path && strcmp(type, "network") != 0)
 			return error_say(err, ENOTSUP,
 					 "linux.namespaces[%zu].path: a container in a VM cannot "

@@ -137,6 +137,19 @@ START_TEST(what_a_vm_cannot_have_is_refused_unless_it_says_nothing)
 }
 END_TEST
 
+START_TEST(a_namespace_that_comes_twice_is_refused)
+{
+	ck_assert_int_eq(check_with("linux.namespaces", "[{'type': 'pid'}, {'type': 'network'}]"),
+			 0);
+	ck_assert_int_eq(check_with("linux.namespaces",
+				    "[{'type': 'network'}, {'type': 'pid'}, "
+				    "{'type': 'network', 'path': '/run/netns/a'}]"),
+			 -EINVAL);
+	ck_assert_str_eq(err.message,
+			 "linux.namespaces[2].type: there is a network namespace already");
+}
+END_TEST
+
 static const struct {
 	const char *path, *value;
 } accepted[] = {
@@ -190,6 +203,7 @@ Suite *spec_suite(void)
 	Suite *suite = suite_create("spec");
 	TCase *tc = tcase_create("fields");
 
+	tcase_add_test(tc, a_namespace_that_comes_twice_is_refused);
 	tcase_add_loop_test(tc, what_a_vm_cannot_have_is_refused_unless_it_says_nothing, 0,
 			    sizeof(refused) / sizeof(refused[0]));
 	tcase_add_loop_test(tc, what_is_honoured_or_listed_passes_without_a_word, 0,
