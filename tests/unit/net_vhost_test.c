@@ -439,6 +439,7 @@ Suite *net_vhost_suite(void)
 	TCase *tcase = tcase_create("vhost-net");
 	int fd = open_vhost();
 
+	suite_add_tcase(suite, tcase);
 	if (fd < 0)
 		return suite;
 	close(fd);
@@ -453,6 +454,5 @@ Suite *net_vhost_suite(void)
 	tcase_add_test(tcase, a_tap_that_goes_takes_the_link_with_it);
 	tcase_add_test(tcase, one_that_is_in_use_is_refused);
 	tcase_add_test(tcase, a_back_end_that_it_cannot_have_is_served_here);
-	suite_add_tcase(suite, tcase);
 	return suite;
 }
