@@ -321,8 +321,7 @@ static void net_reset(struct virtio_device *dev)
 {
 	struct net *net = to_net(dev);
 
-	while (vhost_stays(net))
-		;
+	net_hold(dev);
 	for (unsigned int i = 0; i < net->pair_count; i++) {
 		net_rx_reset(&net->pairs[i]);
 		net->pairs[i].tx_blocked = false;
