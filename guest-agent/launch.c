@@ -15,6 +15,7 @@
 #include "guest-agent/devices.h"
 #include "guest-agent/hooks.h"
 #include "guest-agent/lookup.h"
+#include "guest-agent/mount_options.h"
 #include "guest-agent/mounts.h"
 #include "guest-agent/path.h"
 #include "guest-agent/priority.h"
@@ -171,6 +172,7 @@ static int build_container(const struct launch *launch, struct error *err)
 {
 	const json_t *config = launch->config;
 	cleanup_fd int root_fd = open_root(err);
+	struct late_mounts late = {0};
 	int ret;
 
 	if (root_fd < 0)
@@ -178,14 +180,14 @@ static int build_container(const struct launch *launch, struct error *err)
 	if ((launch->namespaces & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
 		return error_set(err, errno, "new cgroup namespace");
 	if ((ret = set_names(config, err)) < 0 ||
-	    (ret = mounts_make(config, launch->binds, root_fd, err)) < 0 ||
+	    (ret = mounts_make(config, launch->binds, root_fd, &late, err)) < 0 ||
 	    (ret = devices_make(config, json_object_get(launch->document, "devices"), root_fd,
 				err)) < 0)
 		return ret;
 	if (launch->terminal && (ret = open_terminal(launch, root_fd, true, err)) < 0)
 		return ret;
 	make_cwd(launch->process, root_fd);
-	if ((ret = mounts_make_readonly(config, root_fd, err)) < 0 ||
+	if ((ret = mounts_make_readonly(&late, err)) < 0 ||
 	    (ret = protect_sysctl(config, err)) < 0 ||
 	    (ret = protect_readonly_paths(config, root_fd, err)) < 0 ||
 	    (ret = protect_mask_paths(config, root_fd, err)) < 0 ||

@@ -1,34 +1,30 @@
-/* The config's mounts, made inside the container's mount namespace before the root is changed. */
+/*
+ * The config's mounts, made inside the container's mount namespace before the root is changed. Each
+ * destination is walked once: it may be in a volume that another container changes at this moment,
+ * and what options are set on, or copied into, must be what was mounted (CVE-2021-30465).
+ */
 #ifndef GUEST_AGENT_MOUNTS_H
 #define GUEST_AGENT_MOUNTS_H
 
 #include <jansson.h>
-#include <stdbool.h>
+#include <stddef.h>
 
 #include "common/error.h"
 
-struct mount_options {
-	unsigned long flags;	   /* MS_* for the mount */
-	unsigned long propagation; /* MS_SHARED, ... with MS_REC, or 0 */
-	bool recursive_readonly;
-	bool copy_up;
-	char data[4096]; /* what the file system parses */
+/* Mounts that are to be read-only once everything is in them. */
+struct late_mounts {
+	int *fds;
+	size_t count;
 };
 
-/* Reads a mount's "options". Returns 0 or -errno. */
-int mount_options_parse(const json_t *mount, const char *where, struct mount_options *out,
-			struct error *err);
-
-/* MS_* of a propagation name ("rslave"), 0 when it is none. */
-unsigned long mount_propagation(const char *name);
-
 /*
- * Makes every mount of config below the root open at root_fd; binds is CREATE's (binds.h). Returns
- * 0 or -errno.
+ * Makes every mount of config below the root open at root_fd; binds is CREATE's (binds.h). *late is
+ * empty before. Returns 0 or -errno.
  */
-int mounts_make(const json_t *config, const json_t *binds, int root_fd, struct error *err);
+int mounts_make(const json_t *config, const json_t *binds, int root_fd, struct late_mounts *late,
+		struct error *err);
 
-/* What of them is to be read-only only once everything is in its place. Returns 0 or -errno. */
-int mounts_make_readonly(const json_t *config, int root_fd, struct error *err);
+/* Makes them so, and closes them. Returns 0 or -errno. */
+int mounts_make_readonly(struct late_mounts *late, struct error *err);
 
 #endif

@@ -25,6 +25,7 @@
 	SUITE(layers) \
 	SUITE(activity) \
 	SUITE(roots) \
+	SUITE(path_race) \
 	SUITE(vm_memory) \
 	SUITE(net_vhost) \
 	SUITE(fs)

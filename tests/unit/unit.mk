@@ -5,8 +5,10 @@
 UNIT_RUNTIME := $(addprefix runtime/,cmd_spec.c companion.c confine.c digest.c file.c hooks.c json.c launch_config.c layer_cache.c \
 		layer_entry.c network_change.c options.c overlay.c pin.c scratch.c \
 		settings.c shared_root.c shares.c shares_daemon.c spec_check.c spec_fields.c store.c tool.c tree.c vm_size.c)
+# Of the agent, how it makes mounts in a root that somebody changes.
+UNIT_AGENT := $(addprefix guest-agent/,binds.c copy.c mount_options.c mounts.c new_mount.c path.c shares.c spec.c)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c) $(wildcard devices/*.c) \
-		 $(wildcard protocol/*.c) vmm/exec.c vmm/kvm.c vmm/memory.c vmm/stdio.c $(UNIT_RUNTIME))
+		 $(wildcard protocol/*.c) vmm/exec.c vmm/kvm.c vmm/memory.c vmm/stdio.c $(UNIT_RUNTIME) $(UNIT_AGENT))
 UNIT_LIBS = $(shell pkg-config --libs check liburing jansson) -l:libcrypto.a -lpthread
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
 
