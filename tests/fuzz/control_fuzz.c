@@ -3,10 +3,12 @@
  * the host. Each step of the input is a frame of one of them, mostly well-formed, or odd bytes.
  * Some go on from a snapshot, whose records are the input's too.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "tests/fuzz/input.h"
 #include "tests/unit/driver.h"
@@ -20,7 +22,10 @@ struct world {
 	struct loop loop;
 	struct control *control;
 	int fds[ENDS]; /* the liars' ends */
+	int null_fd;   /* what a client hands over */
 	bool finished;
+	unsigned int holds; /* asked for so far; every other one comes true */
+	bool wants_hold;
 };
 
 static void nothing(void *ctx)
@@ -72,6 +77,27 @@ static void marks(void *ctx, struct proto_status *status)
 	status->vmm_started_ns = 1;
 }
 
+static void hold(void *ctx)
+{
+	struct world *world = ctx;
+
+	driver_check(!world->wants_hold);
+	world->wants_hold = true;
+}
+
+static int save_to(void *ctx, const struct vmm_template *to, struct error *err)
+{
+	(void)ctx;
+	(void)err;
+	driver_check(to->state_fd >= 0 && to->memory_fd >= 0);
+	return 0;
+}
+
+static void release(void *ctx)
+{
+	((struct world *)ctx)->wants_hold = false;
+}
+
 static const struct control_events events = {
 	.agent_ready = nothing,
 	.workload_ended = ended,
@@ -80,6 +106,9 @@ static const struct control_events events = {
 	.shutdown = nothing,
 	.attach = attach,
 	.counters = counters,
+	.hold = hold,
+	.save = save_to,
+	.release = release,
 	.marks = marks,
 };
 
@@ -89,6 +118,10 @@ static void settle(struct world *world)
 
 	for (int i = 0; i < 4; i++)
 		driver_check(loop_step(&world->loop, 0) == 0);
+	if (world->wants_hold) {
+		world->wants_hold = false;
+		control_held(world->control, world->holds++ % 2 ? -EBUSY : 0, "it is busy");
+	}
 	/* What is said to the liars is not what they are after. */
 	for (int i = 0; i < ENDS; i++)
 		while (world->fds[i] >= 0 &&
@@ -106,27 +139,66 @@ static void say(struct world *world, int end, const void *bytes, size_t len)
 	settle(world);
 }
 
+static enum proto_type choose_type(int end, uint8_t choice)
+{
+	static const uint8_t agent_types[] = {PROTO_OK, PROTO_ERROR, PROTO_EXITED, PROTO_HELLO,
+					      PROTO_OOM};
+
+	if (choice & 0x80)
+		return (enum proto_type)choice;
+	if (end == AGENT)
+		return (enum proto_type)agent_types[choice % sizeof(agent_types)];
+	if (choice >= 0x7d)
+		return (enum proto_type)(PROTO_COUNTERS + choice - 0x7d);
+	return (enum proto_type)(PROTO_CREATE + choice % (PROTO_REQUEST_LAST - PROTO_CREATE + 1));
+}
+
 static void say_frame(struct world *world, int end, struct input *input)
 {
-	static const uint8_t agent_types[] = {PROTO_OK, PROTO_ERROR, PROTO_EXITED, PROTO_HELLO};
-	uint8_t choice = input_u8(input), body[300];
+	enum proto_type type = choose_type(end, input_u8(input));
+	uint8_t numbers = input_u8(input), body[300];
+	uint32_t id = numbers % 8;
+	unsigned int fd_count = numbers >> 4 & 3;
 	uint8_t *frame = NULL;
-	uint32_t id = input_u8(input) % 8;
 	size_t len = input_u8(input);
-	enum proto_type type;
 	ssize_t frame_len;
 
-	type = choice & 0x80  ? (enum proto_type)choice
-	       : end == AGENT ? (enum proto_type)agent_types[choice % sizeof(agent_types)]
-			      : (enum proto_type)(PROTO_CREATE +
-						  choice % (PROTO_REQUEST_LAST - PROTO_CREATE + 1));
-	if (end != AGENT && choice == 0x7f)
-		type = PROTO_COUNTERS;
 	len = input_take(input, body, len);
+	if (end == CLIENT && fd_count && world->fds[end] >= 0) {
+		const int fds[3] = {world->null_fd, world->null_fd, world->null_fd};
+
+		proto_send_fds(world->fds[end], type, id, body, len, fds, fd_count);
+		settle(world);
+		return;
+	}
 	frame_len = proto_frame_make(&frame, type, id, body, len);
 	if (frame_len > 0)
 		say(world, end, frame, (size_t)frame_len);
 	free(frame);
+}
+
+/* What the guest does with the ports of streams. */
+static void use_stream(struct world *world, uint8_t how, uint32_t port)
+{
+	struct vsock_endpoint endpoint = {.in_fd = -1, .out_fd = -1};
+
+	switch (how) {
+	case 0:
+		if (control_stdio_connect(world->control, port, &endpoint) < 0)
+			return;
+		/* A terminal is one descriptor for both. */
+		if (endpoint.out_fd != endpoint.in_fd)
+			close_fd(&endpoint.out_fd);
+		close_fd(&endpoint.in_fd);
+		break;
+	case 1:
+		control_stdio_closed(world->control, port);
+		break;
+	default:
+		control_stdio_buffered(world->control, port, how & 1);
+		break;
+	}
+	settle(world);
 }
 
 static void hello(struct world *world)
@@ -164,6 +236,10 @@ static void step(struct world *world, struct input *input)
 		if (!world->finished && choice & 0x20)
 			control_finish(world->control, choice & 0x40 ? &status : NULL, EIO, "over");
 		world->finished |= choice & 0x20;
+		break;
+	case 4:
+		/* Of process 0 and the first ones of exec. */
+		use_stream(world, choice >> 4 & 3, PROTO_PORT_STDIO + input_u8(input) % 16);
 		break;
 	default:
 		say_frame(world, end, input);
@@ -232,7 +308,7 @@ static void save(struct world *world)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
-	struct world world = {.fds = {-1, -1}};
+	struct world world = {.fds = {-1, -1}, .null_fd = open("/dev/null", O_RDWR | O_CLOEXEC)};
 	struct stdio stdio = STDIO_INIT;
 	struct control_config config = {
 		.loop = &world.loop, .listen_fd = -1, .stdio = &stdio, .events = &events};
@@ -253,6 +329,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < ENDS; i++)
 		if (world.fds[i] >= 0)
 			close(world.fds[i]);
+	close_fd(&world.null_fd);
 	loop_destroy(&world.loop);
 	return 0;
 }
