@@ -10,7 +10,8 @@
 #include <time.h>
 
 static const struct core_area *const areas[] = {&core_exits, &core_queue, &core_path,
-						&core_blk,   &core_disk,  &core_vsock};
+						&core_blk,   &core_disk,  &core_threads,
+						&core_vsock};
 
 #define AREAS (sizeof(areas) / sizeof(areas[0]))
 
@@ -78,7 +79,7 @@ int main(int argc, char **argv)
 	int rounds = argc > 1 ? atoi(argv[1]) : 0;
 
 	if (rounds < 1)
-		core_fail("usage: core ROUNDS [exits|queue|path|blk|disk|vsock]...");
+		core_fail("usage: core ROUNDS [exits|queue|path|blk|disk|threads|vsock]...");
 	for (size_t i = 0; i < AREAS; i++)
 		if (wanted(areas[i], argc, argv) && areas[i]->prepare)
 			areas[i]->prepare();

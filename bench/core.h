@@ -24,7 +24,8 @@ struct core_area {
 	void (*round)(void);
 };
 
-extern const struct core_area core_exits, core_queue, core_path, core_blk, core_disk, core_vsock;
+extern const struct core_area core_exits, core_queue, core_path, core_blk, core_disk, core_threads,
+	core_vsock;
 
 /* core_exits.c: ns of the last round's exits for a port write, run loop and all. */
 double core_port_exit(void);

@@ -13,10 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bench/core.h"
-#include "devices/blk.h"
-#include "devices/net.h"
-#include "tests/unit/driver.h"
+#include "bench/core_path.h"
 
 #include <linux/virtio_blk.h>
 #include <linux/virtio_net.h>
@@ -26,17 +23,14 @@
 #define BLOCKS	 256u
 #define FRAME	 1514u
 #define HEADER	 12u
-#define BUFFERS	 128u /* that a driver has for what comes */
 #define RX	 0
 #define TX	 1
-
-enum way { READ, WRITE, SEND, RECEIVE };
 
 static const char *const ways[] = {"blk, read 4k", "blk, write 4k", "net, from guest",
 				   "net, to guest"};
 
 static const struct path_case {
-	enum way way;
+	enum path_way way;
 	unsigned int batch;
 } cases[] = {{READ, 1}, {READ, 8}, {READ, 32}, {WRITE, 1},   {WRITE, 8},   {WRITE, 32},
 	     {SEND, 1}, {SEND, 8}, {SEND, 32}, {RECEIVE, 1}, {RECEIVE, 8}, {RECEIVE, 32}};
@@ -45,24 +39,11 @@ static const struct path_case {
 
 static int only = -1; /* CORE_PATH=N: this case alone */
 
-struct path {
-	struct driver driver;
-	struct blk *blk;
-	struct net *net;
-	int outside; /* the other end of the network */
-	unsigned int queue;
-	uint64_t buffers[BUFFERS];
-};
-
-static void take_all(struct path *path, unsigned int count)
-{
-	for (unsigned int i = 0; i < count; i++)
-		driver_wait(&path->driver, path->queue);
-}
-
 static void open_disk(struct path *path)
 {
-	struct blk_options options = {.name = "disk0", .fd = memfd_create("disk", MFD_CLOEXEC)};
+	struct blk_options options = {.name = "disk0",
+				      .fd = memfd_create("disk", MFD_CLOEXEC),
+				      .thread = path->thread};
 	struct error err = {0};
 	char *zeroes = calloc(BLOCKS, BLOCK);
 
@@ -71,25 +52,28 @@ static void open_disk(struct path *path)
 		core_fail("path: no disk: %s", err.message);
 	free(zeroes);
 	driver_attach(&path->driver, blk_device(path->blk), blk_loop(path->blk), false);
+}
+
+static void begin_disk(struct path *path)
+{
 	driver_start(&path->driver, VIRTIO_FEATURES_COMMON);
 	for (unsigned int i = 0; i < 32; i++)
 		path->buffers[i] = driver_alloc(&path->driver, 32 + BLOCK);
 }
 
-static void disk_batch(struct path *path, const struct path_case *what, unsigned int round)
+static void submit_requests(struct path *path, unsigned int batch, unsigned int round)
 {
-	for (unsigned int i = 0; i < what->batch; i++) {
+	for (unsigned int i = 0; i < batch; i++) {
 		uint64_t at = path->buffers[i];
 		struct virtio_blk_outhdr *header = driver_at(&path->driver, at);
 		struct driver_buffer parts[] = {
-			{at, 16, false}, {at + 32, BLOCK, what->way == READ}, {at + 16, 1, true}};
+			{at, 16, false}, {at + 32, BLOCK, path->way == READ}, {at + 16, 1, true}};
 
-		header->type = what->way == READ ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
-		header->sector = (round * what->batch + i) % BLOCKS * (BLOCK / 512);
+		header->type = path->way == READ ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
+		header->sector = (round * batch + i) % BLOCKS * (BLOCK / 512);
 		driver_submit_indirect(&path->driver, 0, parts, 3);
 	}
 	driver_kick(&path->driver, 0);
-	take_all(path, what->batch);
 }
 
 static bool has_link(void *arg)
@@ -99,13 +83,13 @@ static bool has_link(void *arg)
 	return virtio_mmio_read(&path->driver.mmio, VIRTIO_MMIO_CONFIG + 6, 2) & 1;
 }
 
-static void open_network(struct path *path, const struct path_case *what)
+static void open_network(struct path *path)
 {
-	struct net_options options = {.name = "net0", .pairs = 1};
+	struct net_options options = {.name = "net0", .pairs = 1, .thread = path->thread};
 	struct error err = {0};
 	int pair[2], size = 4 << 20;
 
-	path->queue = what->way == SEND ? TX : RX;
+	path->queue = path->way == SEND ? TX : RX;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
 	    net_create(&path->net, &options, &path->driver.mem, &err) < 0 ||
 	    net_attach(path->net, pair, 1, &err) < 0)
@@ -114,77 +98,116 @@ static void open_network(struct path *path, const struct path_case *what)
 	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	driver_attach(&path->driver, net_device(path->net), net_loop(path->net), false);
+}
+
+static void begin_network(struct path *path)
+{
 	driver_start(&path->driver, VIRTIO_FEATURES_COMMON | 1ull << VIRTIO_NET_F_MRG_RXBUF |
 					    1ull << VIRTIO_NET_F_CSUM);
 	driver_until(&path->driver, has_link, path);
-	for (unsigned int i = 0; i < BUFFERS; i++) {
+	for (unsigned int i = 0; i < PATH_BUFFERS; i++) {
 		struct driver_buffer buffer = {driver_alloc(&path->driver, 2048), 2048, true};
 
-		if (what->way == SEND)
+		if (path->way == SEND)
 			buffer = (struct driver_buffer){buffer.gpa, HEADER + FRAME, false};
 		path->buffers[i] = buffer.gpa;
 		memset(driver_at(&path->driver, buffer.gpa), 0, 2048);
-		if (what->way == RECEIVE)
+		if (path->way == RECEIVE)
 			driver_submit(&path->driver, RX, &buffer, 1);
 	}
 	driver_kick(&path->driver, path->queue);
 }
 
-static void network_batch(struct path *path, const struct path_case *what, unsigned int round)
+void path_open(struct path *path, enum path_way way, struct io_thread *thread)
 {
-	static uint8_t frame[HEADER + FRAME];
+	memset(path, 0, sizeof(*path));
+	driver_init(&path->driver);
+	path->way = way;
+	path->thread = thread;
+	path->outside = -1;
+	if (way == READ || way == WRITE)
+		open_disk(path);
+	else
+		open_network(path);
+}
 
-	for (unsigned int i = 0; i < what->batch; i++) {
-		unsigned int at = (round * what->batch + i) % BUFFERS;
+void path_begin(struct path *path)
+{
+	if (path->blk)
+		begin_disk(path);
+	else
+		begin_network(path);
+}
+
+static uint8_t frame[HEADER + FRAME];
+
+static void submit_packets(struct path *path, unsigned int batch, unsigned int round)
+{
+	for (unsigned int i = 0; i < batch; i++) {
+		unsigned int at = (round * batch + i) % PATH_BUFFERS;
 		struct driver_buffer buffer = {path->buffers[at], HEADER + FRAME, false};
 
-		if (what->way == SEND)
+		if (path->way == SEND)
 			driver_submit(&path->driver, TX, &buffer, 1);
 		else if (send(path->outside, frame, sizeof(frame), 0) != sizeof(frame))
 			core_fail("path: a packet could not be sent");
 	}
-	if (what->way == SEND)
+	if (path->way == SEND)
 		driver_kick(&path->driver, TX);
-	for (unsigned int i = 0; i < what->batch; i++) {
+}
+
+void path_submit(struct path *path, unsigned int batch, unsigned int round)
+{
+	if (path->blk)
+		submit_requests(path, batch, round);
+	else
+		submit_packets(path, batch, round);
+}
+
+void path_take(struct path *path, unsigned int batch)
+{
+	for (unsigned int i = 0; i < batch; i++) {
 		struct vring_used_elem used = driver_wait(&path->driver, path->queue);
 
-		if (what->way == RECEIVE)
+		if (path->way == RECEIVE)
 			driver_offer(&path->driver, RX, (uint16_t)used.id);
-		else if (recv(path->outside, frame, sizeof(frame), 0) != sizeof(frame))
+		else if (path->way == SEND &&
+			 recv(path->outside, frame, sizeof(frame), 0) != sizeof(frame))
 			core_fail("path: a packet is missing");
 	}
+}
+
+void path_close(struct path *path)
+{
+	driver_detach(&path->driver);
+	blk_destroy(path->blk);
+	net_destroy(path->net);
+	driver_destroy(&path->driver);
+	if (path->outside >= 0)
+		close(path->outside);
 }
 
 static void measure(const struct path_case *what)
 {
 	static struct path path;
-	bool disk = what->way == READ || what->way == WRITE;
 	const struct virtqueue_stats *stats;
 	struct virtqueue_stats before;
 	char name[96];
 
-	memset(&path, 0, sizeof(path));
-	driver_init(&path.driver);
-	path.outside = -1;
-	if (disk)
-		open_disk(&path);
-	else
-		open_network(&path, what);
+	path_open(&path, what->way, NULL);
+	path_begin(&path);
 	stats = &path.driver.mmio.dev->queues[path.queue].stats;
 	before = *stats;
-	for (unsigned int i = 0; i < REQUESTS / what->batch; i++)
-		(disk ? disk_batch : network_batch)(&path, what, i);
+	for (unsigned int i = 0; i < REQUESTS / what->batch; i++) {
+		path_submit(&path, what->batch, i);
+		path_take(&path, what->batch);
+	}
 	snprintf(name, sizeof(name), "%s, x%u: notifications", ways[what->way], what->batch);
 	core_sample(name, "/req", (double)(stats->kicks - before.kicks) / REQUESTS);
 	snprintf(name, sizeof(name), "%s, x%u: interrupts", ways[what->way], what->batch);
 	core_sample(name, "/req", (double)(stats->interrupts - before.interrupts) / REQUESTS);
 	driver_reset(&path.driver);
-	driver_detach(&path.driver);
-	blk_destroy(path.blk);
-	net_destroy(path.net);
-	driver_destroy(&path.driver);
-	if (path.outside >= 0)
-		close(path.outside);
+	path_close(&path);
 }
 
 static void path_round(void)

@@ -109,6 +109,8 @@ int loop_step(struct loop *loop, int timeout_ms)
 #define POLL_TRY_NS  (4 * POLL_MAX_NS)
 #define POLL_A_TURN  16 /* pieces of work, then whatever else there is has its turn */
 #define LOOKS_A_TIME 8	/* between two looks at the clock */
+/* On a shared loop others have their turn after that. */
+#define POLL_SHARED_NS 5000u
 
 static uint64_t now_ns(void)
 {
@@ -118,44 +120,106 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static bool look_a_while(struct loop_poll *poll)
+void loop_poll_add(struct loop *loop, struct loop_poll *poll)
+{
+	poll->next = loop->looking.first;
+	loop->looking.first = poll;
+}
+
+void loop_poll_del(struct loop *loop, struct loop_poll *poll)
+{
+	struct loop_poll **link = &loop->looking.first;
+
+	while (*link && *link != poll)
+		link = &(*link)->next;
+	if (*link)
+		*link = poll->next;
+}
+
+/* Each once, however much the first of them finds. */
+static bool look_at_all(struct loop *loop)
+{
+	bool some = false;
+
+	for (struct loop_poll *poll = loop->looking.first; poll; poll = poll->next)
+		some |= poll->look(poll);
+	return some;
+}
+
+static bool look_a_while(struct loop *loop)
 {
 	for (unsigned int i = 0; i < LOOKS_A_TIME; i++) {
-		if (poll->look(poll))
+		if (look_at_all(loop))
 			return true;
 		__builtin_ia32_pause();
 	}
 	return false;
 }
 
-/* Returns whether the loop has something to do, so that it must not wait. */
-static bool poll_for_work(struct loop_poll *poll)
+static bool all_rest(struct loop *loop)
 {
-	uint64_t end = now_ns() + poll->ns;
-	unsigned int found = 0;
+	bool some = false;
 
-	while (poll->ns && found < POLL_A_TURN) {
-		if (look_a_while(poll)) {
-			found++;
-			end = now_ns() + poll->ns;
-		} else if (now_ns() >= end) {
-			break;
-		}
-	}
-	if (!found)
-		poll->ns = poll->ns > POLL_MIN_NS ? poll->ns / 2 : 0;
-	return found == POLL_A_TURN || poll->rest(poll);
+	for (struct loop_poll *poll = loop->looking.first; poll; poll = poll->next)
+		some |= poll->rest(poll);
+	return some;
 }
 
-static int wait_and_adapt(struct loop *loop, struct loop_poll *poll)
+/* Returns whether the loop has something to do, so that it must not wait. */
+static bool look_for_work(struct loop *loop)
 {
-	uint64_t start = now_ns();
-	int ret = loop_step(loop, -1);
+	struct loop_looking *looking = &loop->looking;
+	uint64_t now, turn_ends;
+	unsigned int found = 0;
 
-	if (now_ns() - start < POLL_TRY_NS)
-		poll->ns = poll->ns ? poll->ns * 2 : POLL_MIN_NS;
-	if (poll->ns > POLL_MAX_NS)
-		poll->ns = POLL_MAX_NS;
+	if (looking->rested)
+		return false;
+	now = now_ns();
+	turn_ends = loop->shared ? now + POLL_SHARED_NS : UINT64_MAX;
+	while (now < looking->until_ns && now < turn_ends && found < POLL_A_TURN) {
+		bool some = look_a_while(loop);
+
+		now = now_ns();
+		if (!some)
+			continue;
+		found++;
+		looking->found = true;
+		looking->until_ns = now + looking->ns;
+	}
+	if (now < looking->until_ns)
+		return true;
+	if (looking->until_ns && !looking->found)
+		looking->ns = looking->ns > POLL_MIN_NS ? looking->ns / 2 : 0;
+	looking->until_ns = 0;
+	looking->rested = true;
+	return all_rest(loop);
+}
+
+/* Has come by an event: it is looked for more, and for longer if it was soon after the wait began. */
+static void look_again(struct loop_looking *looking)
+{
+	uint64_t now = now_ns();
+
+	if (looking->waits_ns && now - looking->waits_ns < POLL_TRY_NS)
+		looking->ns = looking->ns ? looking->ns * 2 : POLL_MIN_NS;
+	if (looking->ns > POLL_MAX_NS)
+		looking->ns = POLL_MAX_NS;
+	looking->waits_ns = 0;
+	looking->worked = looking->found = looking->rested = false;
+	looking->until_ns = now + looking->ns;
+}
+
+static int step_and_look(struct loop *loop)
+{
+	struct loop_looking *looking = &loop->looking;
+	bool must_wait = !look_for_work(loop);
+	int ret;
+
+	if (must_wait && !looking->waits_ns)
+		looking->waits_ns = now_ns();
+	ret = loop_step(loop, must_wait ? -1 : 0);
+	if (looking->worked)
+		look_again(looking);
 	return ret;
 }
 
@@ -163,14 +227,8 @@ int loop_run(struct loop *loop)
 {
 	int ret = 0;
 
-	while (!loop->stopped && ret == 0) {
-		if (!loop->poll)
-			ret = loop_step(loop, -1);
-		else if (poll_for_work(loop->poll))
-			ret = loop_step(loop, 0);
-		else
-			ret = wait_and_adapt(loop, loop->poll);
-	}
+	while (!loop->stopped && ret == 0)
+		ret = loop->looking.first ? step_and_look(loop) : loop_step(loop, -1);
 	return ret;
 }
 

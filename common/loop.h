@@ -25,14 +25,26 @@ struct loop_watch {
  * Looking instead of waiting, for a loop_run of who does not want to be woken for each piece of
  * work: before it waits, look is called again and again for a time that adapts: it grows while work
  * comes so soon after the wait began that looking a little longer would have found it, and shrinks
- * to nothing while looking finds none. So an idle loop does not burn its CPU.
+ * to nothing while looking finds none. So an idle loop does not burn its CPU. Of several all are
+ * looked at in turn, and who does not look has its turn in between.
  */
 struct loop_poll {
 	/* Does what there is to do, if anything; returns whether there was. */
 	bool (*look)(struct loop_poll *poll);
 	/* Nothing came: has itself woken for what comes now. Returns whether something has come. */
 	bool (*rest)(struct loop_poll *poll);
-	uint32_t ns; /* how long is looked just now; 0: not at all */
+	struct loop_poll *next; /* the loop's */
+};
+
+/* How the loop looks just now. Times by CLOCK_MONOTONIC. */
+struct loop_looking {
+	struct loop_poll *first; /* NULL: it waits at once */
+	uint32_t ns;		 /* how long; 0: not at all */
+	uint64_t until_ns;	 /* in vain, from the last work on */
+	uint64_t waits_ns;	 /* since when it waits for such work; 0: it does not */
+	bool worked;		 /* loop_poll_worked, since it was last asked */
+	bool rested;		 /* all of them, and none has worked since */
+	bool found;		 /* by looking, since it last began to */
 };
 
 #define LOOP_BATCH 32
@@ -44,7 +56,8 @@ struct loop {
 	struct epoll_event batch[LOOP_BATCH];
 	int batch_count;
 	struct loop_watch stop_watch;
-	struct loop_poll *poll; /* NULL: it waits at once; not owned; set before loop_run */
+	struct loop_looking looking;
+	bool shared; /* by who looks with others: they have their turn soon; set before loop_run */
 };
 
 /* Returns 0 or a negative errno. */
@@ -65,6 +78,18 @@ int loop_mod(struct loop *loop, struct loop_watch *watch, uint32_t events);
  * dispatched, so the caller may free it. Must come before the fd is closed. Harmless twice.
  */
 void loop_del(struct loop *loop, struct loop_watch *watch);
+
+/*
+ * poll stays the caller's and where it is, until loop_poll_del. Both while the loop does not run.
+ */
+void loop_poll_add(struct loop *loop, struct loop_poll *poll);
+void loop_poll_del(struct loop *loop, struct loop_poll *poll);
+
+/* Who looks was woken for work, by an event: on the loop. What wakes others is no reason to look. */
+static inline void loop_poll_worked(struct loop *loop)
+{
+	loop->looking.worked = true;
+}
 
 /* Waits up to timeout_ms (-1: forever) and dispatches once. Returns 0 or a negative errno. */
 int loop_step(struct loop *loop, int timeout_ms);

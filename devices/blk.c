@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -103,6 +102,8 @@ static void blk_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct blk *blk = to_blk(dev);
 
+	/* Even without a chain: a release has the queues rest again. */
+	loop_poll_worked(&blk->thread->loop);
 	if (drain_queue(blk, queue))
 		blk_io_submit(blk);
 	blk_interrupt(blk);
@@ -136,7 +137,7 @@ static bool blk_rest(struct loop_poll *poll)
 	bool some = false;
 
 	pthread_mutex_lock(&blk->dev.lock);
-	/* To ask is to write to guest memory. A release wakes this thread up to rest again. */
+	/* To ask is to write to guest memory. A release kicks, and it rests again. */
 	for (unsigned int i = 0; i < blk->dev.queue_count && !blk->dev.held; i++) {
 		/* What waits for a free request is not news. */
 		if (!virtqueue_rest(&blk->dev.queues[i]) || !blk_is_served(blk) || blk->starved)
@@ -148,33 +149,11 @@ static bool blk_rest(struct loop_poll *poll)
 	return some;
 }
 
-static void *blk_thread(void *arg)
-{
-	struct blk *blk = arg;
-	int ret;
-
-	pthread_setname_np(pthread_self(), blk->dev.name);
-	if (blk->thread_begins)
-		blk->thread_begins();
-	ret = loop_run(&blk->loop);
-	if (ret < 0)
-		log_error("%s: event loop: %s", blk->dev.name, strerror(-ret));
-	return NULL;
-}
-
-/* Signals are for the main thread: the new one starts with all of them blocked. */
 static int blk_start(struct virtio_device *dev)
 {
 	struct blk *blk = to_blk(dev);
-	sigset_t all, old;
-	int ret;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&blk->thread, NULL, blk_thread, blk);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	blk->thread_runs = ret == 0;
-	return -ret;
+	return blk->thread == &blk->own_thread ? io_thread_start(blk->thread) : 0;
 }
 
 static void blk_hold(struct virtio_device *dev)
@@ -197,15 +176,11 @@ static void blk_stop(struct virtio_device *dev)
 {
 	struct blk *blk = to_blk(dev);
 
-	if (!blk->thread_runs)
-		return;
 	pthread_mutex_lock(&dev->lock);
 	dev->active = false;
 	blk_reset(dev);
 	pthread_mutex_unlock(&dev->lock);
-	loop_stop(&blk->loop);
-	pthread_join(blk->thread, NULL);
-	blk->thread_runs = false;
+	io_thread_stop(&blk->own_thread);
 }
 
 static void blk_config_read(struct virtio_device *dev, uint32_t offset, void *buf, size_t len)
@@ -320,7 +295,7 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 {
 	unsigned int queues = options->queues ? options->queues : 1;
 	struct blk *blk;
-	int ret;
+	int ret = 0;
 
 	if (queues > BLK_QUEUES_MAX)
 		return error_say(err, EINVAL, "%s: 1 to %u queues", options->name, BLK_QUEUES_MAX);
@@ -336,15 +311,16 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	blk->limits.block_size = BLK_SECTOR_SIZE;
 	blk->limits.read_only = options->read_only;
 	blk->limits.serial = blk->serial;
-	blk->thread_begins = options->thread_begins;
+	blk->thread = options->thread ? options->thread : &blk->own_thread;
 	if (options->serial)
 		memcpy(blk->serial, options->serial, strnlen(options->serial, BLK_SERIAL_LEN));
 	blk_lanes_init(blk);
 	blk->poll = (struct loop_poll){.look = blk_look, .rest = blk_rest};
-	ret = loop_init(&blk->loop);
+	if (!options->thread)
+		ret = io_thread_init(&blk->own_thread, options->name, options->thread_begins);
 	/* On a single CPU the guest could do nothing while it is looked for. */
 	if (ret == 0 && has_cpus_to_poll())
-		blk->loop.poll = &blk->poll;
+		loop_poll_add(&blk->thread->loop, &blk->poll);
 	if (ret < 0)
 		error_set(err, -ret, "%s: event loop", options->name);
 	else
@@ -375,7 +351,8 @@ void blk_destroy(struct blk *blk)
 	blk_io_destroy(blk);
 	blk_direct_destroy(blk);
 	blk_lanes_destroy(blk);
-	loop_destroy(&blk->loop);
+	loop_poll_del(&blk->thread->loop, &blk->poll);
+	io_thread_destroy(&blk->own_thread);
 	for (unsigned int i = 0; i < blk->file_count; i++)
 		close_fd(&blk->files[i].fd);
 	free(blk->files);
@@ -392,5 +369,5 @@ struct virtio_device *blk_device(struct blk *blk)
 
 struct loop *blk_loop(struct blk *blk)
 {
-	return &blk->loop;
+	return &blk->thread->loop;
 }

@@ -1,6 +1,5 @@
 /*
- * virtio-blk (virtio 1.2, section 5.2) on a file or block device, with an I/O thread and an
- * io_uring of its own. Read, write, flush, discard, write-zeroes and get-id.
+ * virtio-blk (virtio 1.2, section 5.2) on a file or block device, with an io_uring of its own. Read, write, flush, discard, write-zeroes and get-id.
  *
  * A read-only disk can be several files, one behind the other: many image layers cost the guest one
  * device, and nothing is copied to join them.
@@ -9,7 +8,7 @@
 #define DEVICES_BLK_H
 
 #include "common/error.h"
-#include "common/loop.h"
+#include "devices/io_thread.h"
 #include "devices/rate_limit.h"
 #include "devices/virtio.h"
 
@@ -27,11 +26,11 @@ struct blk_options {
 	bool direct;	     /* past the host's page cache (O_DIRECT); a disk of one file only */
 	const char *serial;  /* up to BLK_SERIAL_LEN bytes */
 	const char *name;    /* for messages; must outlive the device */
-	/* Called by the I/O thread before all else, to confine itself; or NULL. */
-	void (*thread_begins)(void);
+	struct io_thread *thread; /* shared: started and stopped by who has it; NULL: its own */
+	void (*thread_begins)(void); /* of its own: io_thread.h */
 };
 
-/* The device is created stopped: its I/O thread runs once it has a transport. *out is owned. */
+/* The device is created stopped: a thread of its own runs while it has a transport. *out is owned. */
 int blk_create(struct blk **out, const struct blk_options *options, const struct guest_memory *mem,
 	       struct error *err);
 void blk_destroy(struct blk *blk);
@@ -45,7 +44,7 @@ int blk_limit(struct blk *blk, const struct rate reads[2], const struct rate wri
 
 struct virtio_device *blk_device(struct blk *blk);
 
-/* The loop of the device's I/O thread: for virtio_mmio_init. */
+/* The loop of its I/O thread: for virtio_mmio_init. */
 struct loop *blk_loop(struct blk *blk);
 
 #endif

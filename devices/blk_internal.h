@@ -40,11 +40,8 @@ struct blk {
 	char serial[BLK_SERIAL_LEN];
 	struct virtio_blk_config config;
 
-	struct loop loop;
+	struct io_thread *thread, own_thread;
 	struct loop_poll poll;
-	pthread_t thread;
-	void (*thread_begins)(void);
-	bool thread_runs;
 
 	struct direct_io direct; /* what the file asks of buffers; block 0: by the page cache */
 	uint8_t *bounce;	 /* BLK_BOUNCE_LEN for each request; NULL: the same */

@@ -178,7 +178,8 @@ static void ring_ready(struct loop_watch *watch, uint32_t events)
 
 	(void)events;
 	pthread_mutex_lock(&blk->dev.lock);
-	blk_io_complete(blk);
+	if (blk_io_complete(blk))
+		loop_poll_worked(&blk->thread->loop);
 	pthread_mutex_unlock(&blk->dev.lock);
 }
 
@@ -253,7 +254,7 @@ int blk_io_create(struct blk *blk, struct error *err)
 		return 0;
 	}
 	blk->uring = true;
-	ret = loop_add(&blk->loop, &blk->ring_watch, blk->ring.ring_fd, EPOLLIN, ring_ready);
+	ret = loop_add(&blk->thread->loop, &blk->ring_watch, blk->ring.ring_fd, EPOLLIN, ring_ready);
 	if (ret < 0)
 		return error_set(err, -ret, "%s: watch io_uring", blk->dev.name);
 	return 0;
@@ -263,6 +264,6 @@ void blk_io_destroy(struct blk *blk)
 {
 	if (!blk->uring)
 		return;
-	loop_del(&blk->loop, &blk->ring_watch);
+	loop_del(&blk->thread->loop, &blk->ring_watch);
 	io_uring_queue_exit(&blk->ring);
 }

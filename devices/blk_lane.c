@@ -119,8 +119,8 @@ int blk_limit(struct blk *blk, const struct rate reads[2], const struct rate wri
 
 void blk_lanes_init(struct blk *blk)
 {
-	rate_gate_init(&blk->lanes[BLK_LANE_READ].gate, &blk->loop, reads_go_on);
-	rate_gate_init(&blk->lanes[BLK_LANE_WRITE].gate, &blk->loop, writes_go_on);
+	rate_gate_init(&blk->lanes[BLK_LANE_READ].gate, &blk->thread->loop, reads_go_on);
+	rate_gate_init(&blk->lanes[BLK_LANE_WRITE].gate, &blk->thread->loop, writes_go_on);
 }
 
 void blk_lanes_destroy(struct blk *blk)

@@ -3,7 +3,6 @@
 #include <linux/fuse.h>
 #include <linux/virtio_fs.h>
 #include <linux/virtio_mmio.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -43,10 +42,7 @@ struct fs {
 	struct activity activity;
 	pthread_cond_t settled; /* state has changed */
 
-	struct loop loop; /* of the thread, which waits for the back end so that nobody else does */
-	pthread_t thread;
-	bool thread_runs;
-	void (*thread_begins)(void);
+	struct io_thread thread; /* waits for the back end so that nobody else does: it has its own */
 	int work_fd; /* the driver wants it to run, or not to */
 	struct loop_watch work_watch, socket_watch;
 	struct virtqueue_chain chain;
@@ -156,7 +152,7 @@ static void back_end_lost(struct fs *fs, const char *why)
 		return;
 	log_error("%s: file systems shared with the guest give errors from now on", why);
 	fs->state = FS_LOST;
-	loop_del(&fs->loop, &fs->socket_watch);
+	loop_del(&fs->thread.loop, &fs->socket_watch);
 	activity_end(&fs->activity);
 	/* What still lives there must not serve a guest that was told that it is gone. */
 	shutdown(fs->fd, SHUT_RDWR);
@@ -243,7 +239,7 @@ static void settle(struct fs *fs)
 	int ret = 0;
 
 	if (fs->state == FS_IDLE && !fs->socket_watch.active)
-		ret = loop_add(&fs->loop, &fs->socket_watch, fs->fd, EPOLLRDHUP, socket_closed);
+		ret = loop_add(&fs->thread.loop, &fs->socket_watch, fs->fd, EPOLLRDHUP, socket_closed);
 	if (ret < 0)
 		error_set(&err, -ret, "epoll");
 	else if (fs->state == FS_IDLE && fs->dev.active) {
@@ -291,35 +287,9 @@ static void tell_thread(struct fs *fs)
 
 /* --- the device --- */
 
-static void *fs_thread(void *arg)
-{
-	struct fs *fs = arg;
-	int ret;
-
-	pthread_setname_np(pthread_self(), fs->dev.name);
-	if (fs->thread_begins)
-		fs->thread_begins();
-	ret = loop_run(&fs->loop);
-	if (ret < 0)
-		log_error("%s: event loop: %s", fs->dev.name, strerror(-ret));
-	return NULL;
-}
-
-/* Signals are for the main thread: the new one starts with all of them blocked. */
 static int fs_start(struct virtio_device *dev)
 {
-	struct fs *fs = to_fs(dev);
-	sigset_t all, old;
-	int ret;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&fs->thread, NULL, fs_thread, fs);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return -ret;
-	fs->thread_runs = true;
-	return 0;
+	return io_thread_start(&to_fs(dev)->thread);
 }
 
 static void fs_activate(struct virtio_device *dev)
@@ -345,13 +315,12 @@ static void fs_stop(struct virtio_device *dev)
 {
 	struct fs *fs = to_fs(dev);
 
-	if (!fs->thread_runs)
+	if (!fs->thread.runs)
 		return;
 	/* Ends an exchange that the thread may be in; it holds the lock meanwhile. */
-	loop_stop(&fs->loop);
+	loop_stop(&fs->thread.loop);
 	shutdown(fs->fd, SHUT_RDWR);
-	pthread_join(fs->thread, NULL);
-	fs->thread_runs = false;
+	io_thread_stop(&fs->thread);
 	fs->state = FS_LOST;
 }
 
@@ -407,20 +376,19 @@ int fs_create(struct fs **out, const struct fs_options *options, const struct gu
 	fs->fd = fs->work_fd = fs->inflight.fd = -1;
 	fs->activity = (struct activity)ACTIVITY_INIT;
 	fs->records = options->records_inflight;
-	fs->thread_begins = options->thread_begins;
 	memcpy(fs->config.tag, options->tag, strnlen(options->tag, FS_TAG_LEN));
 	fs->config.num_request_queues = FS_QUEUES - 1;
 	pthread_cond_init(&fs->settled, NULL);
 	virtio_device_init(&fs->dev, mem, 0, FS_QUEUES, FS_QUEUE_SIZE);
-	ret = loop_init(&fs->loop);
+	ret = io_thread_init(&fs->thread, fs->dev.name, options->thread_begins);
 	if (ret == 0) {
 		fs->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		ret = fs->work_fd < 0
 			      ? -errno
-			      : loop_add(&fs->loop, &fs->work_watch, fs->work_fd, EPOLLIN, work);
+			      : loop_add(&fs->thread.loop, &fs->work_watch, fs->work_fd, EPOLLIN, work);
 	}
 	if (ret == 0 && options->activity_fd >= 0)
-		ret = activity_init(&fs->activity, &fs->loop, options->activity_fd);
+		ret = activity_init(&fs->activity, &fs->thread.loop, options->activity_fd);
 	if (ret == 0)
 		ret = inflight_create(&fs->inflight, FS_QUEUES, FS_QUEUE_SIZE);
 	if (ret < 0)
@@ -440,7 +408,7 @@ void fs_destroy(struct fs *fs)
 	if (!fs)
 		return;
 	fs_stop(&fs->dev);
-	loop_destroy(&fs->loop);
+	io_thread_destroy(&fs->thread);
 	close_fd(&fs->work_fd);
 	close_fd(&fs->fd);
 	inflight_destroy(&fs->inflight);
@@ -457,5 +425,5 @@ struct virtio_device *fs_device(struct fs *fs)
 
 struct loop *fs_loop(struct fs *fs)
 {
-	return &fs->loop;
+	return &fs->thread.loop;
 }

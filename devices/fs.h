@@ -10,8 +10,8 @@
 #define DEVICES_FS_H
 
 #include "common/error.h"
-#include "common/loop.h"
 #include "devices/guest_memory.h"
+#include "devices/io_thread.h"
 #include "devices/virtio.h"
 
 #define FS_TAG_LEN 36

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -88,19 +87,19 @@ void net_pair_watch(struct net_pair *pair)
 	for (unsigned int i = pair->index; i < net->pair_count; i += net->fd_count)
 		if (net->pairs[i].tx_blocked)
 			events |= EPOLLOUT;
-	loop_mod(&net->loop, &pair->watch, events);
+	loop_mod(&net->thread->loop, &pair->watch, events);
 }
 
 static void back_end_close(struct net *net)
 {
 	/* At the end the transport is gone, and closing it does. */
-	if (net->vhost && net->thread_runs)
+	if (net->vhost && net->dev.transport)
 		net_vhost_stop(net, true);
 	net_vhost_destroy(take_ptr(net->vhost));
 	for (unsigned int i = 0; i < net->pair_count; i++) {
 		struct net_pair *pair = &net->pairs[i];
 
-		loop_del(&net->loop, &pair->watch);
+		loop_del(&net->thread->loop, &pair->watch);
 		close_fd(&pair->fd);
 		pair->spill_len = 0;
 		pair->tx_blocked = false;
@@ -177,11 +176,11 @@ static void settle(struct net *net)
 		bool use = i < net->used_pairs;
 
 		if (!use)
-			loop_del(&net->loop, &pair->watch);
+			loop_del(&net->thread->loop, &pair->watch);
 		if (net->tap && net->fd_count > 1)
 			tap_use_queue(pair, use);
 		if (use && !pair->watch.active)
-			loop_add(&net->loop, &pair->watch, pair->fd, 0, pair_ready);
+			loop_add(&net->thread->loop, &pair->watch, pair->fd, 0, pair_ready);
 		net_pair_watch(pair);
 	}
 	net_vhost_start(net);
@@ -303,7 +302,7 @@ static void net_activate(struct virtio_device *dev)
  */
 static bool vhost_stays(struct net *net)
 {
-	if (!net->thread_runs || !net_vhost_runs(net))
+	if (!net_vhost_runs(net))
 		return false;
 	net->stale = true;
 	net_wake(net);
@@ -341,47 +340,21 @@ static void net_config_read(struct virtio_device *dev, uint32_t offset, void *bu
 	virtio_config_copy(&net->config, sizeof(net->config), offset, buf, len);
 }
 
-static void *net_thread(void *arg)
-{
-	struct net *net = arg;
-	int ret;
-
-	pthread_setname_np(pthread_self(), net->dev.name);
-	if (net->thread_begins)
-		net->thread_begins();
-	ret = loop_run(&net->loop);
-	if (ret < 0)
-		log_error("%s: event loop: %s", net->dev.name, strerror(-ret));
-	return NULL;
-}
-
-/* Signals are for the main thread: the new one starts with all of them blocked. */
 static int net_start(struct virtio_device *dev)
 {
 	struct net *net = to_net(dev);
-	sigset_t all, old;
-	int ret;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&net->thread, NULL, net_thread, net);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	net->thread_runs = ret == 0;
-	return -ret;
+	return net->thread == &net->own_thread ? io_thread_start(net->thread) : 0;
 }
 
 static void net_stop(struct virtio_device *dev)
 {
 	struct net *net = to_net(dev);
 
-	if (!net->thread_runs)
-		return;
 	pthread_mutex_lock(&dev->lock);
 	dev->active = false;
 	pthread_mutex_unlock(&dev->lock);
-	loop_stop(&net->loop);
-	pthread_join(net->thread, NULL);
-	net->thread_runs = false;
+	io_thread_stop(&net->own_thread);
 }
 
 /* Plain data: what the driver has told the device. */
@@ -453,10 +426,12 @@ static uint64_t net_features(const struct net_options *options)
 	return features;
 }
 
-static int prepare(struct net *net, struct error *err)
+static int prepare(struct net *net, const struct net_options *options, struct error *err)
 {
-	int ret = loop_init(&net->loop);
+	int ret = 0;
 
+	if (!options->thread)
+		ret = io_thread_init(&net->own_thread, options->name, options->thread_begins);
 	if (ret < 0)
 		return error_set(err, -ret, "%s: event loop", net->dev.name);
 	net->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -466,7 +441,7 @@ static int prepare(struct net *net, struct error *err)
 	net->error_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (net->call_fd < 0 || net->error_fd < 0)
 		return error_set(err, errno, "%s: eventfd", net->dev.name);
-	ret = loop_add(&net->loop, &net->wake_watch, net->wake_fd, EPOLLIN, woken);
+	ret = loop_add(&net->thread->loop, &net->wake_watch, net->wake_fd, EPOLLIN, woken);
 	if (ret == 0)
 		ret = net_vhost_watch(net);
 	if (ret < 0)
@@ -499,22 +474,22 @@ int net_create(struct net **out, const struct net_options *options, const struct
 	net->used_pairs = 1;
 	net->wake_fd = net->call_fd = net->error_fd = -1;
 	pthread_cond_init(&net->vhost_stopped, NULL);
-	net->thread_begins = options->thread_begins;
+	net->thread = options->thread ? options->thread : &net->own_thread;
 	for (unsigned int i = 0; i < NET_PAIRS_MAX; i++) {
 		net->pairs[i].net = net;
 		net->pairs[i].index = i;
 		net->pairs[i].fd = -1;
 		net->next_fds[i] = -1;
 	}
-	rate_gate_init(&net->rx_gate, &net->loop, rx_goes_on);
-	rate_gate_init(&net->tx_gate, &net->loop, tx_goes_on);
+	rate_gate_init(&net->rx_gate, &net->thread->loop, rx_goes_on);
+	rate_gate_init(&net->tx_gate, &net->thread->loop, tx_goes_on);
 	net->index = options->index;
 	net_mac(options->index, net->config.mac);
 	net->config.max_virtqueue_pairs = (uint16_t)options->pairs;
 	virtio_device_init(&net->dev, mem, net_features(options), 2 * options->pairs + 1,
 			   NET_QUEUE_SIZE);
 	net->own_features = net->dev.features;
-	ret = prepare(net, err);
+	ret = prepare(net, options, err);
 	if (ret < 0) {
 		net_destroy(net);
 		return ret;
@@ -536,14 +511,14 @@ void net_destroy(struct net *net)
 	rate_gate_destroy(&net->rx_gate);
 	rate_gate_destroy(&net->tx_gate);
 	net_vhost_destroy(net->next_vhost);
-	loop_del(&net->loop, &net->wake_watch);
-	loop_del(&net->loop, &net->call_watch);
-	loop_del(&net->loop, &net->error_watch);
+	loop_del(&net->thread->loop, &net->wake_watch);
+	loop_del(&net->thread->loop, &net->call_watch);
+	loop_del(&net->thread->loop, &net->error_watch);
 	close_fd(&net->wake_fd);
 	close_fd(&net->call_fd);
 	close_fd(&net->error_fd);
 	pthread_cond_destroy(&net->vhost_stopped);
-	loop_destroy(&net->loop);
+	io_thread_destroy(&net->own_thread);
 	virtio_device_destroy(&net->dev);
 	free(net);
 }
@@ -555,7 +530,7 @@ struct virtio_device *net_device(struct net *net)
 
 struct loop *net_loop(struct net *net)
 {
-	return &net->loop;
+	return &net->thread->loop;
 }
 
 static int check_fd(const struct net *net, int fd, struct error *err)

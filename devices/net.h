@@ -1,12 +1,12 @@
 /*
- * virtio-net (virtio 1.2, section 5.1) with an I/O thread of its own. The back end comes and goes
- * while the guest runs: without one the link is down.
+ * virtio-net (virtio 1.2, section 5.1). The back end comes and goes while the guest runs: without
+ * one the link is down.
  */
 #ifndef DEVICES_NET_H
 #define DEVICES_NET_H
 
 #include "common/error.h"
-#include "common/loop.h"
+#include "devices/io_thread.h"
 #include "devices/rate_limit.h"
 #include "devices/virtio.h"
 
@@ -20,7 +20,8 @@ struct net_options {
 	unsigned int pairs;    /* of queues, 1 to NET_PAIRS_MAX */
 	bool plain;	       /* the back end will know no offloads: a stream of frames */
 	bool udp_segmentation; /* taps of this kernel take UDP segments (Linux 6.2) */
-	void (*thread_begins)(void); /* called by the I/O thread before all else; or NULL */
+	struct io_thread *thread;    /* shared: started and stopped by who has it; NULL: its own */
+	void (*thread_begins)(void); /* of its own: io_thread.h */
 };
 
 /* Until a net_attach the device is absent (devices/virtio.h). *out is owned. */
@@ -30,7 +31,7 @@ void net_destroy(struct net *net);
 
 struct virtio_device *net_device(struct net *net);
 
-/* The loop of the device's I/O thread: for virtio_mmio_init. */
+/* The loop of its I/O thread: for virtio_mmio_init. */
 struct loop *net_loop(struct net *net);
 
 /*

@@ -60,10 +60,7 @@ struct net {
 	struct virtio_net_config config;
 	unsigned int index;    /* of the NIC in its VM */
 	uint64_t own_features; /* offered where the queues are served here */
-	struct loop loop;
-	pthread_t thread;
-	bool thread_runs;
-	void (*thread_begins)(void);
+	struct io_thread *thread, own_thread;
 
 	struct net_pair pairs[NET_PAIRS_MAX];
 	unsigned int pair_count;

@@ -95,7 +95,7 @@ void net_vhost_destroy(struct net_vhost *vhost)
 {
 	if (!vhost)
 		return;
-	loop_del(&vhost->net->loop, &vhost->timer_watch);
+	loop_del(&vhost->net->thread->loop, &vhost->timer_watch);
 	close_fd(&vhost->timer_fd);
 	for (unsigned int i = 0; i < vhost->count; i++)
 		close_fd(&vhost->fds[i]);
@@ -267,8 +267,8 @@ static void look_at_taps(struct loop_watch *watch, uint32_t events)
 
 		if (!net->pairs[i].vhost || !tap->active)
 			continue;
-		loop_del(&net->loop, tap);
-		loop_add(&net->loop, tap, tap->fd, 0, tap->fn);
+		loop_del(&net->thread->loop, tap);
+		loop_add(&net->thread->loop, tap, tap->fd, 0, tap->fn);
 	}
 	pthread_mutex_unlock(&net->dev.lock);
 }
@@ -280,7 +280,7 @@ static int look_now_and_then(struct net_vhost *vhost, bool on)
 	int ret = 0;
 
 	if (!vhost->timer_watch.active)
-		ret = loop_add(&vhost->net->loop, &vhost->timer_watch, vhost->timer_fd, EPOLLIN,
+		ret = loop_add(&vhost->net->thread->loop, &vhost->timer_watch, vhost->timer_fd, EPOLLIN,
 			       look_at_taps);
 	if (ret == 0 && timerfd_settime(vhost->timer_fd, 0, &times, NULL) < 0)
 		ret = -errno;
@@ -350,9 +350,9 @@ static void ring_broken(struct loop_watch *watch, uint32_t events)
 
 int net_vhost_watch(struct net *net)
 {
-	int ret = loop_add(&net->loop, &net->call_watch, net->call_fd, EPOLLIN, called);
+	int ret = loop_add(&net->thread->loop, &net->call_watch, net->call_fd, EPOLLIN, called);
 
 	return ret < 0 ? ret
-		       : loop_add(&net->loop, &net->error_watch, net->error_fd, EPOLLIN,
+		       : loop_add(&net->thread->loop, &net->error_watch, net->error_fd, EPOLLIN,
 				  ring_broken);
 }

@@ -59,8 +59,9 @@ struct virtio_device_ops {
 	/* Optional. No chains are to be had any more: waits until none is in flight. */
 	void (*hold)(struct virtio_device *dev);
 	/*
-	 * Optional, called without the lock. The transport goes away: end the thread that runs the
-	 * loop which the queues are watched on, so that they can be taken off it.
+	 * Optional, called without the lock, perhaps twice. The transport goes away: nothing is in
+	 * flight any more when it returns, and a thread of the device's own that runs the loop has
+	 * ended, so that the queues can be taken off it.
 	 */
 	void (*stop)(struct virtio_device *dev);
 	/*

@@ -132,13 +132,18 @@ int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct
 	return 0;
 }
 
+void virtio_mmio_stop(struct virtio_mmio *mmio)
+{
+	if (mmio->dev->ops->stop)
+		mmio->dev->ops->stop(mmio->dev);
+}
+
 void virtio_mmio_destroy(struct virtio_mmio *mmio)
 {
 	struct virtio_device *dev = mmio->dev;
 
 	/* A loop is changed by its own thread only, or when that thread is gone. */
-	if (dev->ops->stop)
-		dev->ops->stop(dev);
+	virtio_mmio_stop(mmio);
 	for (unsigned int i = 0; i < dev->queue_count; i++) {
 		loop_del(mmio->loop, &mmio->watches[i].watch);
 		close_fd(&mmio->queue_fds[i]);

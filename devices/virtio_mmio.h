@@ -61,6 +61,11 @@ struct virtio_mmio {
  */
 int virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *dev, struct loop *loop,
 		     const struct virtio_interrupt *interrupt, struct error *err);
+/*
+ * The device's ops->stop, which destroy calls too: before that for all the devices that share a
+ * thread, which has to have ended when the first of them is destroyed.
+ */
+void virtio_mmio_stop(struct virtio_mmio *mmio);
 void virtio_mmio_destroy(struct virtio_mmio *mmio);
 
 /*

@@ -58,6 +58,7 @@ static int launch(struct container *container, const struct making *making, stru
 		.direct_io = container_wants_direct_io(&globals->settings),
 		.nics = container->slots.nics,
 		.user_net = container->slots.user,
+		.io_threads = settings_text(&globals->settings, "io-threads"),
 		.shares = &container->shares,
 		.root_fd = root_fd,
 		.dir_fd = container->state.dir_fd,

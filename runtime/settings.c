@@ -30,6 +30,7 @@ static const struct setting {
 	{.name = "disk-rate", .type = TEXT, .annotation = true},
 	{.name = "image", .type = TEXT, .annotation = true},
 	{.name = "initramfs", .type = PATH, .annotation = true},
+	{.name = "io-threads", .type = CHOICE, .annotation = true, .choices = {"shared", "own"}},
 	{.name = "isolation", .type = CHOICE, .annotation = true, .choices = {"vm", "process"}},
 	{.name = "kernel", .type = PATH, .annotation = true},
 	{.name = "kernel-cmdline", .type = TEXT, .annotation = true},

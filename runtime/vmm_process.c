@@ -203,6 +203,8 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_disks(line, options->disks, options->direct_io);
 	for (unsigned int i = 0; i < options->nics; i++)
 		push_option(line, "--nic", options->user_net ? "stream" : "tap");
+	if (options->io_threads)
+		push_option(line, "--io-threads", options->io_threads);
 	push_shares(line, options->shares, options->activity_fd);
 	if (options->size->agent_timeout_ms)
 		push_number(line, "--agent-timeout", options->size->agent_timeout_ms);

@@ -15,14 +15,9 @@
 #include "devices/rng.h"
 #include "vmm/filter.h"
 
-static void disk_thread_begins(void)
+static void io_thread_begins(void)
 {
-	filter_enter(FILTER_DISK);
-}
-
-static void net_thread_begins(void)
-{
-	filter_enter(FILTER_NET);
+	filter_enter(FILTER_IO);
 }
 
 static void fs_thread_begins(void)
@@ -106,7 +101,8 @@ static int plug_disk(struct device_set *set, unsigned int i, struct error *err)
 		.name = set->disk_names[i],
 		.queues = set->config.options->cpus < BLK_QUEUES_MAX ? set->config.options->cpus
 								     : BLK_QUEUES_MAX,
-		.thread_begins = set->config.confined ? disk_thread_begins : NULL,
+		.thread = set->io_thread.name ? &set->io_thread : NULL,
+		.thread_begins = set->config.confined ? io_thread_begins : NULL,
 	};
 
 	snprintf(set->disk_names[i], sizeof(set->disk_names[i]), "disk%u", i);
@@ -145,7 +141,8 @@ static int plug_nic(struct device_set *set, unsigned int i, struct error *err)
 							 : NET_PAIRS_MAX,
 		.plain = options->nic_stream[i],
 		.udp_segmentation = kernel_cuts_udp(),
-		.thread_begins = set->config.confined ? net_thread_begins : NULL,
+		.thread = set->io_thread.name ? &set->io_thread : NULL,
+		.thread_begins = set->config.confined ? io_thread_begins : NULL,
 	};
 	int ret;
 
@@ -200,13 +197,24 @@ static int plug_fs(struct device_set *set, struct error *err)
 	return plug(set, fs_device(set->fs), fs_loop(set->fs), err);
 }
 
+/* For a single disk or NIC a thread of its own is the same. */
+static int share_io_thread(struct device_set *set, struct error *err)
+{
+	const struct vmm_options *options = set->config.options;
+	int ret;
+
+	if (options->own_io_threads || options->disk_count + options->nic_count < 2)
+		return 0;
+	ret = io_thread_init(&set->io_thread, "io", set->config.confined ? io_thread_begins : NULL);
+	set->io_thread.loop.shared = true;
+	return ret < 0 ? error_set(err, -ret, "I/O thread: event loop") : 0;
+}
+
 /* Disks come first: their order is their names in the guest. */
-int device_set_plug(struct device_set *set, const struct device_set_config *config,
-		    struct error *err)
+static int plug_all(struct device_set *set, struct error *err)
 {
 	int ret = 0;
 
-	set->config = *config;
 	for (unsigned int i = 0; ret == 0 && i < set->config.options->disk_count; i++)
 		ret = plug_disk(set, i, err);
 	if (ret == 0)
@@ -232,6 +240,21 @@ int device_set_plug(struct device_set *set, const struct device_set_config *conf
 	return ret;
 }
 
+int device_set_plug(struct device_set *set, const struct device_set_config *config,
+		    struct error *err)
+{
+	int ret;
+
+	set->config = *config;
+	ret = share_io_thread(set, err);
+	if (ret == 0)
+		ret = plug_all(set, err);
+	if (ret < 0 || !set->io_thread.name)
+		return ret;
+	ret = io_thread_start(&set->io_thread);
+	return ret < 0 ? error_set(err, -ret, "start the I/O thread") : 0;
+}
+
 void device_set_init(struct device_set *set)
 {
 	*set = (struct device_set){.fs_log.fd = -1};
@@ -241,6 +264,10 @@ void device_set_unplug(struct device_set *set)
 {
 	/* First: the daemon complains about every end of its connection. */
 	daemon_log_close(&set->fs_log);
+	/* What is in flight ends while the thread that they share runs, which then is in no one's way. */
+	for (unsigned int i = 0; i < set->slot_count; i++)
+		slot_stop(&set->slots[i]);
+	io_thread_stop(&set->io_thread);
 	for (unsigned int i = 0; i < set->slot_count; i++)
 		slot_destroy(&set->slots[i]);
 	set->slot_count = 0;
@@ -253,6 +280,7 @@ void device_set_unplug(struct device_set *set)
 		blk_destroy(take_ptr(set->disks[i]));
 	for (unsigned int i = 0; i < VMM_NICS_MAX; i++)
 		net_destroy(take_ptr(set->nics[i]));
+	io_thread_destroy(&set->io_thread);
 }
 
 void device_set_announce_disks(struct device_set *set)

@@ -7,6 +7,7 @@
 
 #include "common/error.h"
 #include "common/loop.h"
+#include "devices/io_thread.h"
 #include "devices/vsock.h"
 #include "protocol/protocol.h"
 #include "vmm/console_ring.h"
@@ -38,6 +39,7 @@ struct device_set {
 	struct vsock *vsock;
 	struct fs *fs; /* NULL: nothing is shared */
 	struct daemon_log fs_log;
+	struct io_thread io_thread; /* that disks and NICs share; no name: each has its own */
 	struct blk *disks[VMM_DISKS_MAX];
 	char disk_names[VMM_DISKS_MAX][8];
 	struct net *nics[VMM_NICS_MAX];

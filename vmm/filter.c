@@ -27,8 +27,7 @@ static const struct {
 } filters[FILTER_KINDS] = {
 	[FILTER_MAIN] = {"main loop", filter_main, sizeof(filter_main) / sizeof(filter_main[0])},
 	[FILTER_VCPU] = {"vCPU", filter_vcpu, sizeof(filter_vcpu) / sizeof(filter_vcpu[0])},
-	[FILTER_DISK] = {"disk", filter_disk, sizeof(filter_disk) / sizeof(filter_disk[0])},
-	[FILTER_NET] = {"network", filter_net, sizeof(filter_net) / sizeof(filter_net[0])},
+	[FILTER_IO] = {"I/O", filter_io, sizeof(filter_io) / sizeof(filter_io[0])},
 	[FILTER_FS] = {"file system", filter_fs, sizeof(filter_fs) / sizeof(filter_fs[0])},
 };
 

@@ -17,6 +17,7 @@ enum option_key {
 	KEY_DISK,
 	KEY_NIC,
 	KEY_FS,
+	KEY_IO_THREADS,
 	KEY_VSOCK_FD,
 	KEY_CONTROL_FD,
 	KEY_PARENT_FD,
@@ -52,6 +53,8 @@ static const struct argp_option option_list[] = {
 	 "vhost-user socket of what serves the shares, what it says, an eventfd to be told that it has "
 	 "worked; empty: for a template",
 	 0},
+	{"io-threads", KEY_IO_THREADS, "own|shared", 0,
+	 "Whether each disk and each NIC has a thread, or all of them one (shared)", 0},
 	{"vsock-fd", KEY_VSOCK_FD, "N", 0, "Listening Unix socket for CONNECT <port>", 0},
 	{"control-fd", KEY_CONTROL_FD, "N", 0, "Listening Unix socket of the control protocol", 0},
 	{"parent-fd", KEY_PARENT_FD, "N", 0, "The first control client, connected", 0},
@@ -277,6 +280,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_FS:
 		parse_fs(state, options, arg);
+		return 0;
+	case KEY_IO_THREADS:
+		options->own_io_threads = strcmp(arg, "own") == 0;
+		if (!options->own_io_threads && strcmp(arg, "shared") != 0)
+			argp_failure(state, 2, 0, "--io-threads: \"%s\" is neither own nor shared",
+				     arg);
 		return 0;
 	case KEY_VSOCK_FD:
 		options->vsock_fd = parse_fd(state, "--vsock-fd", arg);

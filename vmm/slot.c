@@ -78,6 +78,12 @@ int slot_init(struct slot *slot, unsigned int index, const struct slot_host *hos
 	return error_prefix(err, ret, "%s", dev->name);
 }
 
+void slot_stop(struct slot *slot)
+{
+	if (slot->ready)
+		virtio_mmio_stop(&slot->mmio);
+}
+
 void slot_destroy(struct slot *slot)
 {
 	if (!slot->ready)

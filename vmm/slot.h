@@ -34,6 +34,8 @@ struct slot_host {
 /* slot must stay where it is. Device and loop stay the caller's. */
 int slot_init(struct slot *slot, unsigned int index, const struct slot_host *host,
 	      struct virtio_device *dev, struct loop *loop, struct error *err);
+/* virtio_mmio_stop. */
+void slot_stop(struct slot *slot);
 void slot_destroy(struct slot *slot);
 
 #endif

@@ -44,12 +44,12 @@ const char *const target_names[SLOTS] = {
 
 static void disk_begins(void)
 {
-	filter_enter(FILTER_DISK);
+	filter_enter(FILTER_IO);
 }
 
 static void net_begins(void)
 {
-	filter_enter(FILTER_NET);
+	filter_enter(FILTER_IO);
 }
 
 static void fs_begins(void)

@@ -37,6 +37,7 @@
 	SUITE(console) \
 	SUITE(blk) \
 	SUITE(net) \
+	SUITE(io_thread) \
 	SUITE(vsock) \
 	SUITE(vsock_flow) \
 	SUITE(vsock_hybrid)

@@ -16,7 +16,7 @@
 #define RULE_COUNT   (sizeof(filter_rules) / sizeof(filter_rules[0]))
 #define SYSCALLS_MAX 1024
 
-static const char *const kind_names[FILTER_KINDS] = {"main", "vcpu", "disk", "net", "fs"};
+static const char *const kind_names[FILTER_KINDS] = {"main", "vcpu", "io", "fs"};
 
 static void require(int ret, const char *what)
 {

@@ -1,0 +1,63 @@
+#include "devices/io_thread.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "common/log.h"
+
+int io_thread_init(struct io_thread *thread, const char *name, void (*begins)(void))
+{
+	int ret;
+
+	*thread = (struct io_thread){.begins = begins};
+	ret = loop_init(&thread->loop);
+	if (ret == 0)
+		thread->name = name;
+	return ret;
+}
+
+static void *run(void *arg)
+{
+	struct io_thread *thread = arg;
+	int ret;
+
+	pthread_setname_np(pthread_self(), thread->name);
+	if (thread->begins)
+		thread->begins();
+	ret = loop_run(&thread->loop);
+	if (ret < 0)
+		log_error("%s: event loop: %s", thread->name, strerror(-ret));
+	return NULL;
+}
+
+/* Signals are for the main thread: the new one starts with all of them blocked. */
+int io_thread_start(struct io_thread *thread)
+{
+	sigset_t all, old;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&thread->thread, NULL, run, thread);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	thread->runs = ret == 0;
+	return -ret;
+}
+
+void io_thread_stop(struct io_thread *thread)
+{
+	if (!thread->runs)
+		return;
+	loop_stop(&thread->loop);
+	pthread_join(thread->thread, NULL);
+	thread->runs = false;
+}
+
+void io_thread_destroy(struct io_thread *thread)
+{
+	if (!thread->name)
+		return;
+	io_thread_stop(thread);
+	loop_destroy(&thread->loop);
+	thread->name = NULL;
+}

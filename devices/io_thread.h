@@ -1,0 +1,30 @@
+/*
+ * A thread that runs the loop of one device, or of several that share it. It runs from io_thread_start to io_thread_stop;
+ * devices come before the one and go after the other, since a loop is changed by its own thread only.
+ */
+#ifndef DEVICES_IO_THREAD_H
+#define DEVICES_IO_THREAD_H
+
+#include <pthread.h>
+
+#include "common/loop.h"
+
+struct io_thread {
+	struct loop loop;
+	const char *name;      /* for messages and ps; must outlive it */
+	void (*begins)(void);  /* called by the thread before all else, to confine itself; or NULL */
+	pthread_t thread;
+	bool runs;
+};
+
+/* Return 0 or a negative errno. */
+int io_thread_init(struct io_thread *thread, const char *name, void (*begins)(void));
+int io_thread_start(struct io_thread *thread);
+
+/* Waits for its end; it does not start again. Harmless when it does not run. */
+void io_thread_stop(struct io_thread *thread);
+
+/* Stops it too. Harmless for one of zeroes, which was never made. */
+void io_thread_destroy(struct io_thread *thread);
+
+#endif
