@@ -9,9 +9,8 @@
 #include <string.h>
 #include <time.h>
 
-static const struct core_area *const areas[] = {&core_exits, &core_queue, &core_path,
-						&core_blk,   &core_disk,  &core_threads,
-						&core_vsock};
+static const struct core_area *const areas[] = {&core_exits, &core_queue,   &core_path, &core_blk,
+						&core_disk,  &core_threads, &core_vsock};
 
 #define AREAS (sizeof(areas) / sizeof(areas[0]))
 

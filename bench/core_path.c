@@ -41,9 +41,8 @@ static int only = -1; /* CORE_PATH=N: this case alone */
 
 static void open_disk(struct path *path)
 {
-	struct blk_options options = {.name = "disk0",
-				      .fd = memfd_create("disk", MFD_CLOEXEC),
-				      .thread = path->thread};
+	struct blk_options options = {
+		.name = "disk0", .fd = memfd_create("disk", MFD_CLOEXEC), .thread = path->thread};
 	struct error err = {0};
 	char *zeroes = calloc(BLOCKS, BLOCK);
 

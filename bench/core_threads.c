@@ -1,6 +1,7 @@
 /*
- * A disk and a NIC, each with an I/O thread of its own, and both with one that they share: alone and together, one request at
- * a time and in batches. The guest is this thread: it gives each its batch, then takes what both have done.
+ * A disk and a NIC, each with an I/O thread of its own, and both with one that they share: alone
+ * and together, one request at a time and in batches. The guest is this thread: it gives each its
+ * batch, then takes what both have done.
  */
 #include <stdio.h>
 #include <string.h>

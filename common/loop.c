@@ -195,7 +195,8 @@ static bool look_for_work(struct loop *loop)
 	return all_rest(loop);
 }
 
-/* Has come by an event: it is looked for more, and for longer if it was soon after the wait began. */
+/* Has come by an event: it is looked for more, and for longer if it was soon after the wait began.
+ */
 static void look_again(struct loop_looking *looking)
 {
 	uint64_t now = now_ns();

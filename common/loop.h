@@ -85,7 +85,8 @@ void loop_del(struct loop *loop, struct loop_watch *watch);
 void loop_poll_add(struct loop *loop, struct loop_poll *poll);
 void loop_poll_del(struct loop *loop, struct loop_poll *poll);
 
-/* Who looks was woken for work, by an event: on the loop. What wakes others is no reason to look. */
+/* Who looks was woken for work, by an event: on the loop. What wakes others is no reason to look.
+ */
 static inline void loop_poll_worked(struct loop *loop)
 {
 	loop->looking.worked = true;

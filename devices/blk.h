@@ -1,5 +1,6 @@
 /*
- * virtio-blk (virtio 1.2, section 5.2) on a file or block device, with an io_uring of its own. Read, write, flush, discard, write-zeroes and get-id.
+ * virtio-blk (virtio 1.2, section 5.2) on a file or block device, with an io_uring of its own.
+ * Read, write, flush, discard, write-zeroes and get-id.
  *
  * A read-only disk can be several files, one behind the other: many image layers cost the guest one
  * device, and nothing is copied to join them.
@@ -26,11 +27,12 @@ struct blk_options {
 	bool direct;	     /* past the host's page cache (O_DIRECT); a disk of one file only */
 	const char *serial;  /* up to BLK_SERIAL_LEN bytes */
 	const char *name;    /* for messages; must outlive the device */
-	struct io_thread *thread; /* shared: started and stopped by who has it; NULL: its own */
+	struct io_thread *thread;    /* shared: started and stopped by who has it; NULL: its own */
 	void (*thread_begins)(void); /* of its own: io_thread.h */
 };
 
-/* The device is created stopped: a thread of its own runs while it has a transport. *out is owned. */
+/* The device is created stopped: a thread of its own runs while it has a transport. *out is owned.
+ */
 int blk_create(struct blk **out, const struct blk_options *options, const struct guest_memory *mem,
 	       struct error *err);
 void blk_destroy(struct blk *blk);

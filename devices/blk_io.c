@@ -254,7 +254,8 @@ int blk_io_create(struct blk *blk, struct error *err)
 		return 0;
 	}
 	blk->uring = true;
-	ret = loop_add(&blk->thread->loop, &blk->ring_watch, blk->ring.ring_fd, EPOLLIN, ring_ready);
+	ret = loop_add(&blk->thread->loop, &blk->ring_watch, blk->ring.ring_fd, EPOLLIN,
+		       ring_ready);
 	if (ret < 0)
 		return error_set(err, -ret, "%s: watch io_uring", blk->dev.name);
 	return 0;

@@ -42,8 +42,9 @@ struct fs {
 	struct activity activity;
 	pthread_cond_t settled; /* state has changed */
 
-	struct io_thread thread; /* waits for the back end so that nobody else does: it has its own */
-	int work_fd; /* the driver wants it to run, or not to */
+	struct io_thread
+		thread; /* waits for the back end so that nobody else does: it has its own */
+	int work_fd;	/* the driver wants it to run, or not to */
 	struct loop_watch work_watch, socket_watch;
 	struct virtqueue_chain chain;
 };
@@ -239,7 +240,8 @@ static void settle(struct fs *fs)
 	int ret = 0;
 
 	if (fs->state == FS_IDLE && !fs->socket_watch.active)
-		ret = loop_add(&fs->thread.loop, &fs->socket_watch, fs->fd, EPOLLRDHUP, socket_closed);
+		ret = loop_add(&fs->thread.loop, &fs->socket_watch, fs->fd, EPOLLRDHUP,
+			       socket_closed);
 	if (ret < 0)
 		error_set(&err, -ret, "epoll");
 	else if (fs->state == FS_IDLE && fs->dev.active) {
@@ -383,9 +385,9 @@ int fs_create(struct fs **out, const struct fs_options *options, const struct gu
 	ret = io_thread_init(&fs->thread, fs->dev.name, options->thread_begins);
 	if (ret == 0) {
 		fs->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		ret = fs->work_fd < 0
-			      ? -errno
-			      : loop_add(&fs->thread.loop, &fs->work_watch, fs->work_fd, EPOLLIN, work);
+		ret = fs->work_fd < 0 ? -errno
+				      : loop_add(&fs->thread.loop, &fs->work_watch, fs->work_fd,
+						 EPOLLIN, work);
 	}
 	if (ret == 0 && options->activity_fd >= 0)
 		ret = activity_init(&fs->activity, &fs->thread.loop, options->activity_fd);

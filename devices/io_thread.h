@@ -1,6 +1,7 @@
 /*
- * A thread that runs the loop of one device, or of several that share it. It runs from io_thread_start to io_thread_stop;
- * devices come before the one and go after the other, since a loop is changed by its own thread only.
+ * A thread that runs the loop of one device, or of several that share it. It runs from
+ * io_thread_start to io_thread_stop; devices come before the one and go after the other, since a
+ * loop is changed by its own thread only.
  */
 #ifndef DEVICES_IO_THREAD_H
 #define DEVICES_IO_THREAD_H
@@ -11,8 +12,8 @@
 
 struct io_thread {
 	struct loop loop;
-	const char *name;      /* for messages and ps; must outlive it */
-	void (*begins)(void);  /* called by the thread before all else, to confine itself; or NULL */
+	const char *name;     /* for messages and ps; must outlive it */
+	void (*begins)(void); /* called by the thread before all else, to confine itself; or NULL */
 	pthread_t thread;
 	bool runs;
 };

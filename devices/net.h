@@ -15,12 +15,12 @@
 struct net;
 
 struct net_options {
-	const char *name;      /* for messages; must outlive the device */
-	unsigned int index;    /* of the NIC in its VM: becomes its first address, see net_mac */
-	unsigned int pairs;    /* of queues, 1 to NET_PAIRS_MAX */
-	bool plain;	       /* the back end will know no offloads: a stream of frames */
-	bool udp_segmentation; /* taps of this kernel take UDP segments (Linux 6.2) */
-	struct io_thread *thread;    /* shared: started and stopped by who has it; NULL: its own */
+	const char *name;	  /* for messages; must outlive the device */
+	unsigned int index;	  /* of the NIC in its VM: becomes its first address, see net_mac */
+	unsigned int pairs;	  /* of queues, 1 to NET_PAIRS_MAX */
+	bool plain;		  /* the back end will know no offloads: a stream of frames */
+	bool udp_segmentation;	  /* taps of this kernel take UDP segments (Linux 6.2) */
+	struct io_thread *thread; /* shared: started and stopped by who has it; NULL: its own */
 	void (*thread_begins)(void); /* of its own: io_thread.h */
 };
 

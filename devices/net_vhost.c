@@ -280,8 +280,8 @@ static int look_now_and_then(struct net_vhost *vhost, bool on)
 	int ret = 0;
 
 	if (!vhost->timer_watch.active)
-		ret = loop_add(&vhost->net->thread->loop, &vhost->timer_watch, vhost->timer_fd, EPOLLIN,
-			       look_at_taps);
+		ret = loop_add(&vhost->net->thread->loop, &vhost->timer_watch, vhost->timer_fd,
+			       EPOLLIN, look_at_taps);
 	if (ret == 0 && timerfd_settime(vhost->timer_fd, 0, &times, NULL) < 0)
 		ret = -errno;
 	return ret;

@@ -43,7 +43,7 @@ struct vmm_options {
 	bool direct_io; /* of the disks that are this container's alone */
 	struct placement *placement;
 	unsigned int nics;
-	bool user_net; /* they are for passt */
+	bool user_net;		/* they are for passt */
 	const char *io_threads; /* own or shared; NULL: the VMM's own default */
 	const struct shares *shares;
 	int root_fd; /* the mount of a shared root, for the VMM's namespace; negative: none */

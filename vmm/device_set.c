@@ -264,7 +264,8 @@ void device_set_unplug(struct device_set *set)
 {
 	/* First: the daemon complains about every end of its connection. */
 	daemon_log_close(&set->fs_log);
-	/* What is in flight ends while the thread that they share runs, which then is in no one's way. */
+	/* What is in flight ends while the thread that they share runs, which then is in no one's
+	 * way. */
 	for (unsigned int i = 0; i < set->slot_count; i++)
 		slot_stop(&set->slots[i]);
 	io_thread_stop(&set->io_thread);

@@ -40,7 +40,7 @@ struct vmm_options {
 	bool nic_stream[VMM_NICS_MAX]; /* its back end will be a stream of frames, not a tap */
 	unsigned int nic_count;
 	bool own_io_threads; /* each disk and NIC has one; else all of them one */
-	int vsock_fd; /* -1: none, as below */
+	int vsock_fd;	     /* -1: none, as below */
 	int fs_fd;
 	int fs_log_fd;
 	int fs_activity_fd; /* devices/activity.h */

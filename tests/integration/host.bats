@@ -182,6 +182,29 @@ hooks_filter='def hook($kind): {path: $hook, args: ["hook", $kind],
 	[ "$(host_footprint)" = "$before" ]
 }
 
+# io_threads ANNOTATIONS: of a container with two disks and a NIC, which writes and reads, and ends well.
+io_threads() {
+	local pid
+	config ".root.readonly = false | .annotations = {\"io.bulkhead.nics\": \"1\"} + $1"
+	command_is /bin/sh -c 'echo written >/file && sync && echo 3 >/proc/sys/vm/drop_caches; cat /file'
+	create || return
+	pid=$(cat "$WORK/pid")
+	cat "/proc/$pid/task/"*/comm | grep -E 'io|disk|net' | sort | xargs
+	bulkhead start "$ID" || return
+	eventually grep -qx written "$WORK/out" || return
+	bulkhead delete --force "$ID"
+}
+
+@test "io.bulkhead.io-threads: one for all disks and NICs, or one each; what is neither is an error" {
+	[ "$(io_threads '{}')" = io ]
+	[ "$(io_threads '{"io.bulkhead.io-threads": "shared"}')" = io ]
+	[ "$(io_threads '{"io.bulkhead.io-threads": "own"}')" = 'disk0 disk1 net0' ]
+	config '.annotations["io.bulkhead.io-threads"] = "2"'
+	refuses '"2" is not shared or own' create -b "$BUNDLE" "$ID"
+	run -2 build/bulkhead-vmm --io-threads both </dev/null
+	[[ $output = *'--io-threads: "both" is neither own nor shared' ]]
+}
+
 @test "io.bulkhead.pin: a vCPU has its CPU, also after update; one that the host has not is an error" {
 	local pid task
 	config '.annotations["io.bulkhead.pin"] = "0" | .linux.resources.cpu.cpus = "0"'

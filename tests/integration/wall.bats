@@ -141,11 +141,12 @@ traced() {
 		my $line = <$socket>; exit(defined $line)' "$WORK/state/$ID/vsock.sock"
 	bulkhead kill "$ID" PIPE
 	ends_with $((128 + 13)) $run
-	# The second time vhost-net serves the NIC, where there is one, until its tap is taken away.
+	# The second time disks and NIC have threads of their own, and vhost-net serves the NIC, where there is one, until
+	# its tap is taken away.
 	if modprobe vhost_net && [ -e /dev/vhost-net ]; then
-		echo '{"net-vhost": "on"}' >"$WORK/settings"
+		echo '{"net-vhost": "on", "io-threads": "own"}' >"$WORK/settings"
 	else
-		echo '{}' >"$WORK/settings"
+		echo '{"io-threads": "own"}' >"$WORK/settings"
 		sed -i '/vhost-net: /d' "$WORK/table"
 	fi
 	command_is /bin/sh -c 'dd if=/dev/zero of=/file bs=64k count=32; sync; ping -c 2 -W 5 10.98.0.1; echo running

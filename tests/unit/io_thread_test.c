@@ -1,4 +1,5 @@
-/* A disk and a NIC on one I/O thread: each works as if it were alone, and goes without the other's leave. */
+/* A disk and a NIC on one I/O thread: each works as if it were alone, and goes without the other's
+ * leave. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +16,12 @@
 #include <linux/virtio_blk.h>
 #include <linux/virtio_net.h>
 
-#define SECTOR	 512u
-#define SECTORS	 64u
-#define HEADER	 12u
-#define FRAME	 64u
-#define RX	 0
-#define TX	 1
+#define SECTOR	512u
+#define SECTORS 64u
+#define HEADER	12u
+#define FRAME	64u
+#define RX	0
+#define TX	1
 
 static struct io_thread thread;
 static struct driver disk, nic;

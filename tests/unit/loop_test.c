@@ -260,7 +260,8 @@ START_TEST(only_work_that_is_looked_for_is_a_reason_to_look)
 	wake_up(&idle, stop_when_called);
 	ck_assert_uint_eq(idle.looks, 0);
 	ck_assert_uint_eq(idle.rests, 1);
-	/* It rests before the wait, and after having looked. On a busy machine not every wait is short. */
+	/* It rests before the wait, and after having looked. On a busy machine not every wait is
+	 * short. */
 	for (unsigned int i = 0; i < 100 && !looks; i++) {
 		struct worker worker = {.rests_max = 2};
 

@@ -164,8 +164,7 @@ static const struct filter_rule filter_rules[] = {
 	{IO, "ioctl", IF(IS(1, VHOST_GET_VRING_BASE)), .reason = "vhost-net: how far it has come"},
 	{IO, "ioctl", IF(IS(1, VHOST_SET_VRING_KICK)), .reason = "vhost-net: notifications"},
 	{IO, "ioctl", IF(IS(1, VHOST_SET_VRING_CALL)), .reason = "vhost-net: interrupts"},
-	{IO, "ioctl", IF(IS(1, VHOST_SET_VRING_ERR)),
-	 .reason = "vhost-net: rings that are broken"},
+	{IO, "ioctl", IF(IS(1, VHOST_SET_VRING_ERR)), .reason = "vhost-net: rings that are broken"},
 	{IO, "ioctl", IF(IS(1, VHOST_NET_SET_BACKEND)), .reason = "vhost-net: the tap, or none"},
 
 	/* Memory: never executable, never a file. */
