@@ -189,7 +189,7 @@ io_threads() {
 	command_is /bin/sh -c 'echo written >/file && sync && echo 3 >/proc/sys/vm/drop_caches; cat /file'
 	create || return
 	pid=$(cat "$WORK/pid")
-	cat "/proc/$pid/task/"*/comm | grep -E 'io|disk|net' | sort | xargs
+	cat "/proc/$pid/task/"*/comm | grep -xE 'io|disk.|net.' | sort | xargs
 	bulkhead start "$ID" || return
 	eventually grep -qx written "$WORK/out" || return
 	bulkhead delete --force "$ID"
