@@ -200,7 +200,7 @@ io_threads() {
 	[ "$(io_threads '{"io.bulkhead.io-threads": "shared"}')" = io ]
 	[ "$(io_threads '{"io.bulkhead.io-threads": "own"}')" = 'disk0 disk1 net0' ]
 	config '.annotations["io.bulkhead.io-threads"] = "2"'
-	refuses '"2" is not shared or own' create -b "$BUNDLE" "$ID"
+	refuses 'is not shared or own' create -b "$BUNDLE" "$ID"
 	run -2 build/bulkhead-vmm --io-threads both </dev/null
 	[[ $output = *'--io-threads: "both" is neither own nor shared' ]]
 }
