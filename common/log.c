@@ -13,6 +13,7 @@ static const char *const level_names[] = {"error", "warning", "info", "debug"};
 static struct {
 	int fd;
 	bool json;
+	bool bare;
 	enum log_level threshold;
 } sink = {.fd = STDERR_FILENO, .threshold = LOG_LEVEL_INFO};
 
@@ -20,7 +21,14 @@ void log_open(int fd, bool json, enum log_level threshold)
 {
 	sink.fd = fd;
 	sink.json = json;
+	sink.bare = false;
 	sink.threshold = threshold;
+}
+
+void log_open_pipe(int fd, enum log_level threshold)
+{
+	log_open(fd, false, threshold);
+	sink.bare = true;
 }
 
 bool log_enabled(enum log_level level)
@@ -51,12 +59,37 @@ static size_t quote(char *out, size_t size, const char *text)
 	return len;
 }
 
-void log_write(enum log_level level, const char *fmt, ...)
+/* Returns the length of the entry in line. */
+static int compose(char *line, size_t size, enum log_level level, const char *message)
 {
-	char message[LOG_MESSAGE_MAX], quoted[LOG_MESSAGE_MAX * 2], line[LOG_MESSAGE_MAX * 2 + 128];
-	char stamp[32];
+	char quoted[LOG_MESSAGE_MAX * 2], stamp[32];
 	struct timespec now;
 	struct tm tm;
+
+	quote(quoted, sizeof(quoted), message);
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return snprintf(line, size,
+			sink.json ? "{\"level\":\"%s\",\"msg\":\"%s\",\"time\":\"%s\"}\n"
+				  : "level=%s msg=\"%s\" time=\"%s\"\n",
+			level_names[level], quoted, stamp);
+}
+
+/* The same of an entry that another process makes. */
+static int compose_bare(char *line, size_t size, const char *message)
+{
+	int len = snprintf(line, size, "%s\n", message);
+
+	for (int i = 0; i < len - 1; i++)
+		if (line[i] == '\n')
+			line[i] = ' ';
+	return len;
+}
+
+void log_write(enum log_level level, const char *fmt, ...)
+{
+	char message[LOG_MESSAGE_MAX], line[LOG_MESSAGE_MAX * 2 + 128];
 	va_list args;
 	int len;
 
@@ -65,16 +98,8 @@ void log_write(enum log_level level, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(message, sizeof(message), fmt, args);
 	va_end(args);
-	quote(quoted, sizeof(quoted), message);
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
-
-	len = snprintf(line, sizeof(line),
-		       sink.json ? "{\"level\":\"%s\",\"msg\":\"%s\",\"time\":\"%s\"}\n"
-				 : "level=%s msg=\"%s\" time=\"%s\"\n",
-		       level_names[level], quoted, stamp);
+	len = sink.bare ? compose_bare(line, sizeof(line), message)
+			: compose(line, sizeof(line), level, message);
 	/* A log that cannot be written must not stop the container. */
 	if (write(sink.fd, line, (size_t)len) < 0)
 		return;

@@ -14,6 +14,9 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 /* fd stays the caller's and must outlive the last entry. Without log_open entries go to stderr. */
 void log_open(int fd, bool json, enum log_level threshold);
 
+/* The same for a pipe whose reader makes the entries: each is its message alone, as one line. */
+void log_open_pipe(int fd, enum log_level threshold);
+
 /* Whether an entry of this level would be written. */
 bool log_enabled(enum log_level level);
 

@@ -138,6 +138,11 @@ enum proto_attach_kind {
 	PROTO_ATTACH_DISK_RATES,
 	/* One descriptor: the link of vmm/resolver.h. Index 0, no parameters. */
 	PROTO_ATTACH_RESOLVER,
+	/*
+	 * One descriptor: the end of a pipe out of which lines come that belong in the log. Index
+	 * 0, no parameters.
+	 */
+	PROTO_ATTACH_LOG,
 };
 
 struct proto_attach {

@@ -155,7 +155,7 @@ static int start(struct container *container, const struct globals *globals,
 
 	if (container->console)
 		console_set_raw(container->console);
-	ret = container_start(container, globals, err);
+	ret = container_start(container, err);
 	if (ret == 0)
 		ret = container_tell_timings(container, globals, a->timings, err);
 	return ret;

@@ -41,7 +41,7 @@ int cmd_start(struct globals *globals, int argc, char **argv, struct error *err)
 	if (ret == 0)
 		ret = control_connect(&container.control, container.state.dir_fd, err);
 	if (ret == 0)
-		ret = container_start(&container, globals, err);
+		ret = container_start(&container, err);
 	if (ret == 0)
 		container_tell_timings(&container, globals, NULL, NULL);
 	container_destroy(&container);

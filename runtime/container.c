@@ -364,7 +364,7 @@ int container_create(struct container *container, struct globals *globals,
 }
 
 /* The workload goes on, and who watches its network from then on comes after it. */
-static int go(struct container *container, const struct globals *globals, struct error *err)
+static int go(struct container *container, struct error *err)
 {
 	struct network_joined *joined;
 	struct error why = {0};
@@ -379,16 +379,16 @@ static int go(struct container *container, const struct globals *globals, struct
 	if (ret == 0)
 		ret = control_request(&container->control, PROTO_START, NULL, 0, START_LIMIT, NULL,
 				      err);
-	if (ret == 0 && network_watch(joined, &container->state, globals, &why) < 0)
+	if (ret == 0 && network_watch(joined, &container->state, &why) < 0)
 		log_warn("%s", why.message);
 	network_joined_destroy(joined);
 	return ret;
 }
 
-int container_start(struct container *container, const struct globals *globals, struct error *err)
+int container_start(struct container *container, struct error *err)
 {
 	const char *template = json_string_value(json_object_get(container->state.doc, "template"));
-	int ret = go(container, globals, err);
+	int ret = go(container, err);
 
 	if (ret < 0)
 		return ret;

@@ -63,7 +63,7 @@ struct container {
  */
 int container_create(struct container *container, struct globals *globals,
 		     const struct create_options *options, struct error *err);
-int container_start(struct container *container, const struct globals *globals, struct error *err);
+int container_start(struct container *container, struct error *err);
 
 /* Ends the VMM if it is alive and removes the state. What cannot be done about it is logged. */
 void container_discard(struct container *container);

@@ -209,6 +209,24 @@ bool network_put_files(json_t *body, json_t *copies)
 	return files && json_object_set_new(body, "files", files) == 0;
 }
 
+/*
+ * The log that was named at create is the VMM's: what is to be said when nobody waits for it any
+ * more goes there. A VMM that does not read holds up nobody.
+ */
+static int open_log(struct control *control, struct error *err)
+{
+	cleanup_fd int read_fd = -1, write_fd = -1;
+	struct control_fds sent = {&read_fd, 1};
+	int ends[2], ret;
+
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return error_set(err, errno, "pipe");
+	read_fd = ends[0];
+	write_fd = ends[1];
+	ret = control_attach(control, PROTO_ATTACH_LOG, 0, NULL, 0, &sent, err);
+	return ret < 0 ? ret : take_fd(&write_fd);
+}
+
 static int join_all(struct network_joined *joined, struct control *control, struct nl_sock *sock,
 		    struct error *err)
 {
@@ -240,6 +258,8 @@ static int join_all(struct network_joined *joined, struct control *control, stru
 	network_put_files(body, joined->copies);
 	ret = network_tell(control, body, err);
 	json_decref(body);
+	if (ret == 0)
+		ret = joined->log_fd = open_log(control, err);
 	return ret < 0 ? ret : count;
 }
 
@@ -287,6 +307,7 @@ void network_joined_destroy(struct network_joined *joined)
 		return;
 	close_fd(&joined->netns_fd);
 	close_fd(&joined->events_fd);
+	close_fd(&joined->log_fd);
 	json_decref(joined->body);
 	json_decref(joined->copies);
 	free(joined);
@@ -331,7 +352,7 @@ int network_join(struct control *control, pid_t vmm, const json_t *saved, json_t
 		return error_set(err, ENOMEM, where);
 	joined->slots = slots;
 	joined->copies = json_incref(copies);
-	joined->netns_fd = joined->events_fd = -1;
+	joined->netns_fd = joined->events_fd = joined->log_fd = -1;
 	ret = join_namespace(joined, control, vmm, err);
 	if (ret > 0)
 		*out = joined;

@@ -58,9 +58,8 @@ void network_joined_destroy(struct network_joined *joined);
 
 /*
  * From now on a process of its own, which ends with the VMM, has the guest follow what is changed
- * in the namespace. Does nothing for NULL.
+ * in the namespace; what it has to say goes into the VMM's log. Does nothing for NULL.
  */
-int network_watch(struct network_joined *joined, const struct state *state,
-		  const struct globals *globals, struct error *err);
+int network_watch(struct network_joined *joined, const struct state *state, struct error *err);
 
 #endif

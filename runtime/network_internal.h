@@ -85,6 +85,7 @@ struct network_joined {
 	json_t *copies; /* copies.h; what of them it has */
 	int netns_fd;
 	int events_fd; /* has something to read when anything was changed there since */
+	int log_fd;    /* lines that are written here go into the VMM's log */
 };
 
 /* Makes a tap for this NIC and hands it to the VMM. */

@@ -17,6 +17,7 @@
 #include <netlink/netlink.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -307,7 +308,6 @@ static void __attribute__((noreturn)) watch(struct network_joined *joined)
 struct start {
 	struct network_joined *joined;
 	const struct state *state;
-	const struct globals *globals;
 };
 
 /* It counts as the container's, and ends with that at the latest. */
@@ -331,28 +331,27 @@ static int keep_capability(unsigned int which)
 static void run(void *ctx)
 {
 	const struct start *start = ctx;
-	const struct globals *globals = start->globals;
-	enum log_level level = globals->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
-	bool logs = globals->log_fd > STDERR_FILENO;
 	/* Opened anew: the runtime's descriptor has the container's lock. */
 	int fds[] = {openat(start->state->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-		     start->joined->events_fd, state_open_process(start->state), globals->log_fd};
+		     start->joined->events_fd, state_open_process(start->state),
+		     start->joined->log_fd};
 
 	if (setns(start->joined->netns_fd, CLONE_NEWNET) < 0)
 		_exit(127);
 	enter_group(start->state);
-	if (orphan_keep(fds, logs ? 4 : 3) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	if (orphan_keep(fds, 4) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || keep_capability(CAP_NET_ADMIN) < 0)
 		_exit(127);
-	log_open(logs ? LOG_FD : STDERR_FILENO, globals->log_json, level);
+	/* A VMM that has just gone is found out about by VMM_FD. */
+	signal(SIGPIPE, SIG_IGN);
+	log_open_pipe(LOG_FD, LOG_LEVEL_WARN);
 	prctl(PR_SET_NAME, "bulkhead-net");
 	watch(start->joined);
 }
 
-int network_watch(struct network_joined *joined, const struct state *state,
-		  const struct globals *globals, struct error *err)
+int network_watch(struct network_joined *joined, const struct state *state, struct error *err)
 {
-	struct start start = {joined, state, globals};
+	struct start start = {joined, state};
 	int ret = joined ? orphan_start(run, &start) : 0;
 
 	return ret < 0 ? error_set(err, -ret, "watch the container's network") : 0;

@@ -3,16 +3,31 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
 
+#define HOUR 3600 /* s */
+
+static void count_line(struct daemon_log *log)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec - log->hour >= HOUR) {
+		log->hour = now.tv_sec;
+		log->lines = 0;
+	}
+	log->lines++;
+}
+
 static void line_end(struct daemon_log *log)
 {
 	if (!log->used)
 		return;
-	log->lines++;
+	count_line(log);
 	if (log->lines < DAEMON_LINES_MAX)
 		log_warn("%s: %.*s", log->name, (int)log->used, log->line);
 	else if (log->lines == DAEMON_LINES_MAX)

@@ -1,11 +1,13 @@
 /*
  * What a helper process says on its standard error becomes entries of the log. It may be in an
- * attacker's hands: lines are cut and cleaned, and after the first hundred there is silence.
+ * attacker's hands: lines are cut and cleaned, and after a hundred within an hour there is silence
+ * for the rest of it.
  */
 #ifndef VMM_DAEMON_LOG_H
 #define VMM_DAEMON_LOG_H
 
 #include <stddef.h>
+#include <time.h>
 
 #include "common/loop.h"
 
@@ -17,7 +19,8 @@ struct daemon_log {
 	struct loop *loop;
 	struct loop_watch watch;
 	int fd; /* read end of a pipe, owned */
-	unsigned int lines;
+	unsigned int lines; /* since hour */
+	time_t hour;	    /* when they began, of CLOCK_MONOTONIC */
 	size_t used;
 	char line[DAEMON_LINE_MAX];
 };

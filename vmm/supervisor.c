@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "vmm/control.h"
+#include "vmm/daemon_log.h"
 #include "vmm/exit.h"
 #include "vmm/jail.h"
 #include "vmm/machine.h"
@@ -49,6 +50,7 @@ struct supervisor {
 	struct control *control;
 
 	int resolver_fd; /* -1: none */
+	struct daemon_log network_log;
 	int signal_fd;
 	struct loop_watch signal_watch;
 	int timer_fd;
@@ -171,6 +173,18 @@ static void fill_marks(void *ctx, struct proto_status *status)
 	status->template_use = sup->template_use;
 }
 
+/* Of the process that follows the network while the guest runs. A second one takes its place. */
+static int attach_log(struct supervisor *sup, const struct proto_frame *frame, struct error *err)
+{
+	int ret;
+
+	if (frame->fd_count != 1)
+		return error_say(err, EINVAL, "ATTACH: a log is one descriptor");
+	daemon_log_close(&sup->network_log);
+	ret = daemon_log_open(&sup->network_log, "network", take_fd(&frame->fds[0]), &sup->loop);
+	return ret < 0 ? error_set(err, -ret, "ATTACH: log") : 0;
+}
+
 static int attach(void *ctx, const struct proto_attach *what, const void *parameters, size_t len,
 		  const struct proto_frame *frame, struct error *err)
 {
@@ -180,6 +194,8 @@ static int attach(void *ctx, const struct proto_attach *what, const void *parame
 		return error_say(err, ENOTCONN, "there is no machine to attach anything to");
 	if (what->kind == PROTO_ATTACH_RESOLVER && len == 0)
 		return resolver_attach(&sup->resolver_fd, frame, err);
+	if (what->kind == PROTO_ATTACH_LOG && len == 0)
+		return attach_log(sup, frame, err);
 	return machine_attach(sup->machine, what, parameters, len, frame, err);
 }
 
@@ -652,6 +668,7 @@ int supervisor_run(const struct vmm_options *options, struct stdio *stdio, uint6
 		.started_ns = started_ns,
 		.signal_fd = -1,
 		.resolver_fd = -1,
+		.network_log.fd = -1,
 		.timer_fd = -1,
 	};
 	struct control_config control = {
@@ -685,6 +702,7 @@ int supervisor_run(const struct vmm_options *options, struct stdio *stdio, uint6
 	flush(&sup);
 	machine_destroy(sup.machine);
 	control_destroy(sup.control);
+	daemon_log_close(&sup.network_log);
 	loop_del(&sup.loop, &sup.signal_watch);
 	loop_del(&sup.loop, &sup.timer_watch);
 	close_fd(&sup.signal_fd);

@@ -325,6 +325,30 @@ plug() {
 	! grep 'changes:\|keeps it' "$WORK/log"
 }
 
+@test "what is noticed while the container runs is in the log that create was given, whatever start was" {
+	wire c1 2
+	bundle_for c1 'trap "exit 5" TERM; sleep 1000 & wait'
+	plain --log "$WORK/json" --log-format json create -b "$WORK/c1" c1 </dev/null >"$WORK/out" 2>&1
+	plain start c1
+	# Somebody else's, in the way.
+	ip -n c1 tuntap add bulkhead1 mode tap
+	plug eth1 97
+	eventually logged 'network: eth1 has come, but does not reach the guest: interface eth1: it is joined to another VM'
+	ip -n c1 link del bulkhead1
+	# Tried again with what comes next, for which there is no place.
+	plug eth2 96
+	eventually logged 'network: eth2 has come, but the VM was made with 2 NICs: to have it reach the guest, set the annotation io.bulkhead.nics'
+	in_guest_is 10.97.0.2/24 ip addr
+	bulkhead kill c1 KILL
+	eventually has_status c1 stopped
+	[ ! -s "$WORK/out" ]
+}
+
+# A warning in JSON.
+logged() {
+	jq -r 'select(.level == "warning").msg' "$WORK/json" | grep -qxF -e "$1"
+}
+
 @test "an interface may come between create and start, by a namespace of the runtime's own making" {
 	# Engines write resolv.conf once more when they wire up the network.
 	echo early >"$WORK/resolv.conf"

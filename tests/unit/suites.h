@@ -7,6 +7,7 @@
 /* clang-format off */
 #define UNIT_SUITES \
 	SUITE(error) \
+	SUITE(log) \
 	SUITE(records) \
 	SUITE(loop) \
 	SUITE(memory) \
