@@ -333,7 +333,7 @@ plug() {
 	# Somebody else's, in the way.
 	ip -n c1 tuntap add bulkhead1 mode tap
 	plug eth1 97
-	eventually logged 'network: eth1 has come, but does not reach the guest: interface eth1: it is joined to another VM'
+	eventually logged 'network: eth1 has come, but does not reach the guest: interface eth1: it is joined to another VM (bulkhead1): a VM shares its network namespace with no other'
 	ip -n c1 link del bulkhead1
 	# Tried again with what comes next, for which there is no place.
 	plug eth2 96
