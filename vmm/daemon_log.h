@@ -18,7 +18,7 @@ struct daemon_log {
 	const char *name;
 	struct loop *loop;
 	struct loop_watch watch;
-	int fd; /* read end of a pipe, owned */
+	int fd;		    /* read end of a pipe, owned */
 	unsigned int lines; /* since hour */
 	time_t hour;	    /* when they began, of CLOCK_MONOTONIC */
 	size_t used;
