@@ -93,6 +93,23 @@ talks_to() {
 	podman exec a ping -c 1 -w 30 -s 4000 10.98.0.1
 }
 
+@test "podman: vhost-net serves the NIC where the host's settings say so" {
+	modprobe vhost_net && [ -e /dev/vhost-net ] || skip "there is no vhost-net here"
+	echo '{"net-vhost": "on"}' >"$ENGINE/vhost.json"
+	podman() {
+		command podman --runtime-flag "config=$ENGINE/vhost.json" --runtime-flag debug "$@"
+	}
+	podman network create --subnet 10.98.0.0/24 --ipv6 --subnet fd98::/64 test >/dev/null
+	serve a --network test -p 18000:7000
+	podman exec a ping -c 1 -w 30 10.98.0.1
+	podman exec a ping -6 -c 1 -w 30 fd98::1
+	head -c 1000000 /dev/urandom >"$BATS_TEST_TMPDIR/sent"
+	socat -t 60 "FILE:$BATS_TEST_TMPDIR/sent!!CREATE:$BATS_TEST_TMPDIR/back" TCP:127.0.0.1:18000
+	cmp "$BATS_TEST_TMPDIR/sent" "$BATS_TEST_TMPDIR/back"
+	# The runtime's log is in a folder of podman's for the container.
+	grep -rq --include oci-log 'net0: vhost-net serves it' "$ENGINE"
+}
+
 @test "podman: a running container's network connect and disconnect reach the guest" {
 	podman network create --subnet 10.98.0.0/24 test >/dev/null
 	podman network create --subnet 10.97.0.0/24 other >/dev/null
