@@ -103,7 +103,7 @@ static int recall_name(const struct layer_directory *from, char name[DIGEST_HEX 
 {
 	struct digest digest;
 	struct statx st;
-	uint64_t known[9];
+	uint64_t known[10];
 
 	if (statx(from->dir_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
 		return -errno;
@@ -116,6 +116,8 @@ static int recall_name(const struct layer_directory *from, char name[DIGEST_HEX 
 	known[6] = st.stx_mask & STATX_BTIME ? (uint64_t)st.stx_btime.tv_sec : 0;
 	known[7] = st.stx_mask & STATX_BTIME ? st.stx_btime.tv_nsec : 0;
 	known[8] = from->sealed;
+	/* In a user namespace the same tree has other owners. */
+	known[9] = (uint64_t)st.stx_uid << 32 | st.stx_gid;
 	digest_begin(&digest);
 	digest_add(&digest, known, sizeof(known));
 	digest_end(&digest, name);

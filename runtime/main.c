@@ -4,6 +4,7 @@
 #include "runtime/file.h"
 #include "runtime/options.h"
 #include "runtime/store.h"
+#include "runtime/user.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -209,12 +210,11 @@ static int load_settings(struct globals *globals, const struct arguments *a, str
 /* An ordinary user's is where systemd has made that user a folder. */
 static char *usual_root(void)
 {
-	const char *folder = getenv("XDG_RUNTIME_DIR");
+	cleanup_free char *folder = user_is_root() ? NULL : user_runtime_dir();
 
-	if (geteuid() == 0)
-		return strdup(DEFAULT_ROOT);
-	return folder && *folder == '/' ? format("%s/bulkhead", folder)
-					: format("/run/user/%u/bulkhead", geteuid());
+	return user_is_root() ? strdup(DEFAULT_ROOT)
+	       : folder	      ? format("%s/bulkhead", folder)
+			      : NULL;
 }
 
 /* The folder is made with the first container. The VMM gets its path, and works elsewhere. */
@@ -266,7 +266,7 @@ int main(int argc, char **argv)
 {
 	struct globals globals = {.log_fd = STDERR_FILENO, .started_ns = monotonic_ns()};
 	/* An ordinary user may make no control group. */
-	struct arguments a = {.manager = geteuid() == 0 ? CGROUP_FS : CGROUP_DISABLED};
+	struct arguments a = {.manager = user_is_root() ? CGROUP_FS : CGROUP_DISABLED};
 	static struct error err;
 	char title[] = "bulkhead";
 	int ret, at;

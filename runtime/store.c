@@ -1,6 +1,7 @@
 #include "runtime/store.h"
 #include "runtime/file.h"
 #include "runtime/scratch.h"
+#include "runtime/user.h"
 
 #include "common/cleanup.h"
 
@@ -22,12 +23,12 @@ static uint64_t limit_set = 50ull << 30;
 /* Where XDG's specification has an ordinary user's data. */
 static char *usual_path(void)
 {
-	const char *home = getenv("HOME"), *data = getenv("XDG_DATA_HOME");
+	const char *data = getenv("XDG_DATA_HOME");
 
-	if (geteuid() == 0)
+	if (user_is_root())
 		return strdup(SYSTEM_PATH);
 	return data && *data == '/' ? format("%s/bulkhead", data)
-				    : format("%s/.local/share/bulkhead", home ? home : "");
+				    : format("%s/.local/share/bulkhead", user_home());
 }
 
 int store_set(const struct settings *settings, struct error *err)

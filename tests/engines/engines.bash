@@ -18,6 +18,10 @@ daemon_stop() {
 	while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
 }
 
+daemon_runs() {
+	[ -e "$ENGINE/$1.daemon" ] && kill -0 "$(cat "$ENGINE/$1.daemon")" 2>/dev/null
+}
+
 # podman_configure [BACKEND]: of its networks, cni or netavark.
 podman_configure() {
 	export CONTAINERS_CONF=$ENGINE/containers.conf CONTAINERS_STORAGE_CONF=$ENGINE/storage.conf
@@ -58,16 +62,20 @@ client() {
 	timeout --foreground -k 5 "${LIMIT:-120}" ctr --address "$ENGINE/containerd.sock" --namespace tests "$@"
 }
 
+# dockerd_start [false]: with a containerd that is not dockerd's own, as Debian has it, and stays when dockerd ends. false:
+# dockerd's containers end with it.
 dockerd_start() {
+	daemon_runs containerd || containerd_start
 	export DOCKER_HOST=unix://$ENGINE/docker.sock DOCKER_CONFIG=$ENGINE/client
 	# podman reads it too, and wants it to be there.
 	mkdir -p "$DOCKER_CONFIG"
 	echo '{}' >"$DOCKER_CONFIG/config.json"
-	jq -n --arg engine "$ENGINE" --arg runtime "$RUNTIME" --arg crun "$(command -v crun)" '{
+	jq -n --arg engine "$ENGINE" --arg runtime "$RUNTIME" --arg crun "$(command -v crun)" \
+		--argjson restore "${1:-true}" '{
 		"data-root": "\($engine)/docker", "exec-root": "\($engine)/docker-exec", pidfile: "\($engine)/docker.pid",
 		hosts: ["unix://\($engine)/docker.sock"], "storage-driver": "overlay2", bridge: "none", iptables: false,
 		"default-runtime": "bulkhead", runtimes: {bulkhead: {path: $runtime}, crun: {path: $crun}},
-		"live-restore": true}' >"$ENGINE/daemon.json"
+		containerd: "\($engine)/containerd.sock", "live-restore": $restore}' >"$ENGINE/daemon.json"
 	dockerd --config-file "$ENGINE/daemon.json" --log-level warn >>"$ENGINE/dockerd.log" 2>&1 3>&- &
 	echo $! >"$ENGINE/dockerd.daemon"
 	wait_until docker version >/dev/null 2>&1

@@ -45,6 +45,7 @@ docker_down() {
 	[ -n "${ENGINE:-}" ] || return 0
 	docker ps -aq | xargs -r docker rm -f >/dev/null
 	daemon_stop dockerd
+	daemon_stop containerd
 	engine_folder_gone
 }
 
@@ -162,6 +163,16 @@ in_terminal() {
 	printf 'stty rows 33 cols 111; exec %s' "$(printf '%q ' "$@")" >"$BATS_TEST_TMPDIR/in-terminal"
 	set -o pipefail
 	LC_ALL=C timeout -k 5 120 script -qefc "bash '$BATS_TEST_TMPDIR/in-terminal'" /dev/null | tr -d '\r'
+}
+
+# rates STATES ID: the buckets of a container's last disk, by bulkhead's state: bytes and operations read, and written.
+rates() {
+	jq -c '.rates.disks[-1].rates | map(.[0])' "$1/$2/state.json"
+}
+
+# group_of PID: its control group's folder.
+group_of() {
+	echo "/sys/fs/cgroup$(sed 's/^0:://' "/proc/$1/cgroup")"
 }
 
 # By the file's pod, which runs a container: a writable one, and one that is not.

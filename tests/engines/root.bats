@@ -16,12 +16,8 @@ setup_file() {
 }
 
 teardown_file() {
-	[ -z "${ENGINE:-}" ] || {
-		podman rm -fat 0 >/dev/null
-		docker ps -aq | xargs -r docker rm -f >/dev/null
-		daemon_stop dockerd
-		engine_folder_gone
-	}
+	[ -z "${ENGINE:-}" ] || podman rm -fat 0 >/dev/null
+	docker_down
 }
 
 # up ENGINE NAME SCRIPT: a container that says when its script is done, and stays.
