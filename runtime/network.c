@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <netlink/netlink.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,46 +19,58 @@
 #define NETWORK_LIMIT_MS 10000
 #define SPARE_BELOW	 2
 
-void network_leave(struct visit *visit)
-{
-	nl_socket_free(visit->sock);
-	/* Ours since before: no right is needed that we do not have. */
-	if (visit->home_fd >= 0 && setns(visit->home_fd, CLONE_NEWNET) < 0)
-		abort();
-	close_fd(&visit->home_fd);
-}
+struct visit {
+	int netns_fd, ret;
+	int (*run)(struct nl_sock *sock, void *ctx, struct error *err);
+	void *ctx;
+	struct error *err;
+};
 
-int network_enter(struct visit *visit, int netns_fd, struct error *err)
+static int visit(const struct visit *visit)
 {
-	cleanup_fd int home_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	struct nl_sock *sock;
 	int ret;
 
-	*visit = (struct visit){.home_fd = -1};
-	if (home_fd < 0)
-		return error_set(err, errno, "open /proc/self/ns/net");
-	if (setns(netns_fd, CLONE_NEWNET) < 0)
-		return error_set(err, errno, "enter the container's network namespace");
-	visit->home_fd = take_fd(&home_fd);
-	visit->sock = nl_socket_alloc();
-	ret = visit->sock ? nl_connect(visit->sock, NETLINK_ROUTE) : -NLE_NOMEM;
-	if (ret < 0) {
-		network_leave(visit);
-		return error_say(err, EIO, "rtnetlink: %s", nl_geterror(ret));
-	}
-	return 0;
+	if (setns(visit->netns_fd, CLONE_NEWNET) < 0)
+		return error_set(visit->err, errno, "enter the container's network namespace");
+	sock = nl_socket_alloc();
+	ret = sock ? nl_connect(sock, NETLINK_ROUTE) : -NLE_NOMEM;
+	if (ret < 0)
+		ret = error_say(visit->err, EIO, "rtnetlink: %s", nl_geterror(ret));
+	else
+		ret = visit->run(sock, visit->ctx, visit->err);
+	nl_socket_free(sock);
+	return ret;
+}
+
+static void *on_thread(void *arg)
+{
+	struct visit *of = arg;
+
+	of->ret = visit(of);
+	return NULL;
+}
+
+int network_visit(int netns_fd, int (*run)(struct nl_sock *sock, void *ctx, struct error *err),
+		  void *ctx, struct error *err)
+{
+	struct visit of = {.netns_fd = netns_fd, .run = run, .ctx = ctx, .err = err};
+	pthread_t thread;
+	int code = pthread_create(&thread, NULL, on_thread, &of);
+
+	if (code)
+		return error_set(err, code, "start a thread");
+	pthread_join(thread, NULL);
+	return of.ret;
 }
 
 /* Returns how many interfaces a NIC is wanted for now. */
-static int count_interfaces(int netns_fd, struct error *err)
+static int count_interfaces(struct nl_sock *sock, void *ctx, struct error *err)
 {
 	cleanup_free struct network_interface *found = NULL;
-	struct visit visit;
-	int ret = network_enter(&visit, netns_fd, err);
+	int ret = network_find(sock, &found, err);
 
-	if (ret < 0)
-		return ret;
-	ret = network_find(visit.sock, &found, err);
-	network_leave(&visit);
+	(void)ctx;
 	if (ret > NETWORK_NICS_MAX)
 		return error_say(
 			err, ENOSPC,
@@ -103,7 +116,7 @@ int network_plan(struct network_slots *slots, const struct placement *placement,
 		return 0;
 	}
 	if (placement->netns_fd >= 0)
-		count = count_interfaces(placement->netns_fd, err);
+		count = network_visit(placement->netns_fd, count_interfaces, NULL, err);
 	if (count < 0)
 		return count;
 	slots->nics = count ? (unsigned int)count : 1;
@@ -227,9 +240,11 @@ static int open_log(struct control *control, struct error *err)
 	return ret < 0 ? ret : take_fd(&write_fd);
 }
 
-static int join_all(struct network_joined *joined, struct control *control, struct nl_sock *sock,
-		    struct error *err)
+/* Returns how many interfaces there were. */
+static int join_all(struct nl_sock *sock, void *ctx, struct error *err)
 {
+	struct network_joined *joined = ctx;
+	struct control *control = joined->control;
 	cleanup_free struct network_interface *found = NULL;
 	json_t *body;
 	int count, ret = 0;
@@ -313,23 +328,6 @@ void network_joined_destroy(struct network_joined *joined)
 	free(joined);
 }
 
-/* Returns how many interfaces there were. */
-static int join_namespace(struct network_joined *joined, struct control *control, pid_t vmm,
-			  struct error *err)
-{
-	struct visit visit;
-	int ret = open_netns(vmm, &joined->netns_fd, err);
-
-	if (ret < 0 || joined->netns_fd < 0)
-		return ret;
-	ret = network_enter(&visit, joined->netns_fd, err);
-	if (ret < 0)
-		return ret;
-	ret = join_all(joined, control, visit.sock, err);
-	network_leave(&visit);
-	return ret;
-}
-
 int network_join(struct control *control, pid_t vmm, const json_t *saved, json_t *copies,
 		 struct network_joined **out, struct error *err)
 {
@@ -353,7 +351,10 @@ int network_join(struct control *control, pid_t vmm, const json_t *saved, json_t
 	joined->slots = slots;
 	joined->copies = json_incref(copies);
 	joined->netns_fd = joined->events_fd = joined->log_fd = -1;
-	ret = join_namespace(joined, control, vmm, err);
+	joined->control = control;
+	ret = open_netns(vmm, &joined->netns_fd, err);
+	if (ret == 0 && joined->netns_fd >= 0)
+		ret = network_visit(joined->netns_fd, join_all, joined, err);
 	if (ret > 0)
 		*out = joined;
 	else

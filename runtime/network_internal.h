@@ -68,21 +68,21 @@ json_t *network_change(const json_t *from, const json_t *to);
 
 /* network.c: what network_watch.c needs as well. */
 
-/* A visit to another network namespace. It is the calling thread's alone. */
-struct visit {
-	int home_fd;
-	struct nl_sock *sock;
-};
-
-int network_enter(struct visit *visit, int netns_fd, struct error *err);
-void network_leave(struct visit *visit);
+/*
+ * Calls run in another network namespace, on a thread of its own: what it opens there stays so, and
+ * nobody has to come back, which a rootless engine's namespace has not the right to do. Returns
+ * what run does, or a negative errno.
+ */
+int network_visit(int netns_fd, int (*run)(struct nl_sock *sock, void *ctx, struct error *err),
+		  void *ctx, struct error *err);
 
 /* What of the namespace the guest has. */
 struct network_joined {
 	struct network_interface nics[NETWORK_NICS_MAX]; /* index 0: nothing is joined to it */
 	struct network_slots slots;
-	json_t *body;	/* what the guest was told */
-	json_t *copies; /* copies.h; what of them it has */
+	struct control *control; /* of who joined them, while it does */
+	json_t *body;		 /* what the guest was told */
+	json_t *copies;		 /* copies.h; what of them it has */
 	int netns_fd;
 	int events_fd; /* has something to read when anything was changed there since */
 	int log_fd;    /* lines that are written here go into the VMM's log */

@@ -305,7 +305,7 @@ static int walk(struct nl_sock *sock, struct scan *scan, struct error *err)
  * guest-agent/resolver.h. */
 static bool has_resolver(void)
 {
-	cleanup_file FILE *sockets = fopen("/proc/self/net/udp", "re");
+	cleanup_file FILE *sockets = fopen("/proc/thread-self/net/udp", "re");
 	unsigned int address;
 	char line[256];
 
