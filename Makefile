@@ -60,7 +60,7 @@ PACKAGES = build-essential clang clang-format clang-tidy cppcheck strace libclan
 	   xz-utils cpio rsync pkg-config linux-source-6.12 libfdt-dev libjansson-dev libseccomp-dev \
 	   libcap-ng-dev libnl-3-dev libnl-route-3-dev liburing-dev check bats jq busybox-static erofs-utils e2fsprogs \
 	   qemu-system-x86 qemu-system-common crun runc mmdebstrap umoci skopeo libsystemd-dev \
-	   podman netavark aardvark-dns containerd docker.io containernetworking-plugins iptables iproute2 iputils-ping iperf3 socat passt cryptsetup-bin libarchive-dev \
+	   podman netavark aardvark-dns containerd docker.io containernetworking-plugins iptables iproute2 iputils-ping iperf3 socat passt slirp4netns uidmap cryptsetup-bin libarchive-dev \
 	   libdpdk-dev valgrind fio
 
 deps:

@@ -7,6 +7,7 @@
 #include "runtime/bundle.h"
 #include "runtime/command.h"
 #include "runtime/file.h"
+#include "runtime/user.h"
 
 #include "common/cleanup.h"
 
@@ -26,6 +27,7 @@
 
 #define FUNCTIONS(_)                      \
 	_(sd_bus_open_system)             \
+	_(sd_bus_open_user)               \
 	_(sd_bus_flush_close_unref)       \
 	_(sd_bus_message_new_method_call) \
 	_(sd_bus_message_append)          \
@@ -86,17 +88,21 @@ static int job_removed(sd_bus_message *message, void *data, sd_bus_error *error)
 	return 0;
 }
 
+/* A user's groups are that user's own systemd's. */
 static int connect_bus(struct job *job, struct error *err)
 {
+	bool system = user_is_root();
 	int ret = load_library(err);
 
 	if (ret < 0)
 		return ret;
-	ret = lib.sd_bus_open_system(&job->bus);
+	ret = system ? lib.sd_bus_open_system(&job->bus) : lib.sd_bus_open_user(&job->bus);
 	if (ret < 0)
 		return error_set(err, -ret,
-				 "systemd cgroup manager: connect to the system bus (without one, "
-				 "use --cgroup-manager cgroupfs)");
+				 "systemd cgroup manager: connect to the %s bus (without one, use "
+				 "--cgroup-manager %s)",
+				 system ? "system" : "user's",
+				 system ? "cgroupfs" : "disabled, or podman's cgroupfs");
 	ret = lib.sd_bus_match_signal(job->bus, NULL, MANAGER, MANAGER_PATH, MANAGER_IFACE,
 				      "JobRemoved", job_removed, job);
 	return ret < 0 ? error_set(err, -ret, "systemd cgroup manager: watch its jobs") : 0;
@@ -154,7 +160,8 @@ static int parse_path(struct scope *scope, const json_t *config, const char *id,
 		json_string_value(json_at((json_t *)config, "linux", "cgroupsPath", NULL));
 	const char *first, *second;
 
-	snprintf(scope->slice, sizeof(scope->slice), "system.slice");
+	snprintf(scope->slice, sizeof(scope->slice), "%s",
+		 user_is_root() ? "system.slice" : "user.slice");
 	snprintf(scope->prefix, sizeof(scope->prefix), "bulkhead");
 	snprintf(scope->name, sizeof(scope->name), "%s", id);
 	if (!path || !*path)

@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <sched.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -26,6 +27,9 @@
  * share one. Above all ids that systemd and container managers give out, below the signed half.
  */
 #define FIRST_UID 0x70000000u
+
+/* In a rootless engine's user namespace there are fewer: one of so many, the highest there. */
+#define FEW_IDS 4096u
 
 /* Every connection and attached device takes a descriptor or two. */
 #define DESCRIPTORS_MAX 4096
@@ -192,20 +196,49 @@ static int set_limits(struct error *err)
 	return 0;
 }
 
-static int become_nobody(struct error *err)
+/* By a map of user_namespaces(7): lines of first id inside, first outside, how many. */
+static uint32_t find_id(const char *map)
 {
-	uid_t id = FIRST_UID + (uid_t)getpid();
+	uint32_t pid = (uint32_t)getpid(), inside, outside, count, highest = 0, few = 1;
+	int len = 0;
 
+	for (; sscanf(map, "%u %u %u%n", &inside, &outside, &count, &len) == 3; map += len) {
+		if (FIRST_UID + pid - inside < count)
+			return FIRST_UID + pid;
+		if (count < 2 || inside + (count - 1) < highest)
+			continue;
+		highest = inside + (count - 1);
+		few = count - 1 < FEW_IDS ? count - 1 : FEW_IDS;
+	}
+	return highest - pid % few;
+}
+
+/* While /proc is there. 0: there is none but root. */
+static uint32_t choose_id(const char *path)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char map[4096];
+	ssize_t len = fd < 0 ? -1 : read(fd, map, sizeof(map) - 1);
+
+	if (len < 0)
+		return FIRST_UID + (uint32_t)getpid();
+	map[len] = '\0';
+	return find_id(map);
+}
+
+static int become_nobody(uid_t uid, gid_t gid, struct error *err)
+{
 	if (geteuid() != 0)
 		return 0;
 	/* The calls themselves: glibc's would look for other threads first. */
 	if (syscall(SYS_setgroups, 0, NULL) < 0 && errno != EPERM)
 		return error_set(err, errno, "jail: setgroups");
-	if (syscall(SYS_setresgid, id, id, id) == 0 && syscall(SYS_setresuid, id, id, id) == 0)
+	if (syscall(SYS_setresgid, gid, gid, gid) == 0 &&
+	    syscall(SYS_setresuid, uid, uid, uid) == 0 && uid)
 		return 0;
-	/* In a user namespace few ids exist: there root has no rights outside of it anyway. */
-	if (errno != EINVAL && errno != EPERM)
-		return error_set(err, errno, "jail: become user %u", id);
+	/* In a user namespace with root alone: that has no rights outside of it anyway. */
+	if (uid && errno != EINVAL && errno != EPERM)
+		return error_set(err, errno, "jail: become user %u", uid);
 	log_debug("jail: no user id of its own in this user namespace");
 	return 0;
 }
@@ -262,6 +295,8 @@ void jail_prepare_libc(void)
 
 int jail_enter(unsigned int relaxed, int root_fd, struct error *err)
 {
+	uid_t uid = choose_id("/proc/self/uid_map");
+	gid_t gid = choose_id("/proc/self/gid_map");
 	int ret = 0;
 
 	if (relaxed)
@@ -274,7 +309,7 @@ int jail_enter(unsigned int relaxed, int root_fd, struct error *err)
 	if (ret == 0 && !(relaxed & JAIL_LIMITS))
 		ret = set_limits(err);
 	if (ret == 0 && !(relaxed & JAIL_USER)) {
-		ret = become_nobody(err);
+		ret = become_nobody(uid, gid, err);
 		if (ret == 0 && (ret = capabilities_drop()) < 0)
 			error_set(err, -ret, "jail: drop all capabilities");
 	}
