@@ -146,7 +146,7 @@ logs_have() {
 	loop=$(losetup --find --show "$BATS_TEST_TMPDIR/file")
 	pod -d --name slow --device "$loop" --device-read-bps "$loop:1mb" --device-write-bps "$loop:2mb" --device-read-iops "$loop:40" \
 		--device-write-iops "$loop:50" "$IMAGE" sleep 1000
-	[ "$(rates "$ENGINE/docker-exec/runtime-bulkhead/moby" "$(docker inspect --format '{{.Id}}' slow)")" = '[1048576,40,2097152,50]' ]
+	[ "$(rates "$(docker inspect --format '{{.Id}}' slow)" "$ENGINE/docker-exec" /run)" = '[1048576,40,2097152,50]' ]
 	group=$(group_of "$(docker inspect --format '{{.State.Pid}}' slow)")
 	grep -q ' rbps=1048576 wbps=2097152 riops=40 wiops=50' "$group/io.max"
 	docker rm -f slow

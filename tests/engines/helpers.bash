@@ -165,9 +165,10 @@ in_terminal() {
 	LC_ALL=C timeout -k 5 120 script -qefc "bash '$BATS_TEST_TMPDIR/in-terminal'" /dev/null | tr -d '\r'
 }
 
-# rates STATES ID: the buckets of a container's last disk, by bulkhead's state: bytes and operations read, and written.
+# rates ID FOLDER...: the buckets of a container's last disk, by its state below one of these: bytes and operations read,
+# and written.
 rates() {
-	jq -c '.rates.disks[-1].rates | map(.[0])' "$1/$2/state.json"
+	find "${@:2}" -path "*/$1/state.json" -exec jq -c '.rates.disks[-1].rates | map(.[0])' {} +
 }
 
 # group_of PID: its control group's folder.

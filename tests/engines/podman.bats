@@ -187,11 +187,11 @@ podman_logs_count() {
 	truncate -s 1M "$BATS_TEST_TMPDIR/file"
 	loop=$(losetup --find --show "$BATS_TEST_TMPDIR/file")
 	pod -d --name slow --device "$loop" --device-read-bps "$loop:1mb" --device-write-iops "$loop:50" "$IMAGE" sleep 1000
-	[ "$(rates /run/bulkhead "$(podman inspect --format '{{.Id}}' slow)")" = '[1048576,0,0,50]' ]
+	[ "$(rates "$(podman inspect --format '{{.Id}}' slow)" /run/bulkhead)" = '[1048576,0,0,50]' ]
 	group=$(group_of "$(podman inspect --format '{{.State.Pid}}' slow)")
 	grep -q ' rbps=1048576 wbps=max riops=max wiops=50' "$group/io.max"
 	podman update --device-read-bps "$loop:2mb" --device-write-bps "$loop:3mb" slow
-	[ "$(rates /run/bulkhead "$(podman inspect --format '{{.Id}}' slow)")" = '[2097152,0,3145728,50]' ]
+	[ "$(rates "$(podman inspect --format '{{.Id}}' slow)" /run/bulkhead)" = '[2097152,0,3145728,50]' ]
 	grep -q ' rbps=2097152 wbps=3145728 riops=max wiops=50' "$group/io.max"
 	podman rm -ft 0 slow
 	losetup -d "$loop"
