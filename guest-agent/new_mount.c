@@ -120,7 +120,7 @@ int new_mount_attach(int mount_fd, int target_fd)
 int new_mount_set_readonly(int mount_fd, bool below)
 {
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-	unsigned int flags_ = AT_EMPTY_PATH | (below ? AT_RECURSIVE : 0);
+	unsigned int at = AT_EMPTY_PATH | (below ? AT_RECURSIVE : 0);
 
-	return mount_setattr(mount_fd, "", flags_, &attr, sizeof(attr)) < 0 ? -errno : 0;
+	return mount_setattr(mount_fd, "", at, &attr, sizeof(attr)) < 0 ? -errno : 0;
 }
