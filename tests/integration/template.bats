@@ -10,8 +10,12 @@ TEMPLATES=/var/lib/bulkhead/templates
 : "${TEMPLATE_ONCE:=4}" # at the same time
 
 teardown() {
+	local name
 	[ -z "${CLOCK_AHEAD:-}" ] || set_clock_ahead -"$CLOCK_AHEAD"
 	delete_all
+	for name in ${NAMESPACES:-}; do
+		ip netns del "$name"
+	done
 }
 
 # set_clock_ahead SECONDS: of the whole host.
@@ -89,6 +93,58 @@ make_template() {
 	[ "$boot_id_1" != "$boot_id_2" ]
 	[ "$random_1" != "$random_2" ]
 	[ "$getrandom_1" != "$getrandom_2" ]
+}
+
+# bundle_in NAMESPACE: a bundle in $WORK/in-NAMESPACE on the same root, whose network is that namespace.
+bundle_in() {
+	mkdir -p "$WORK/in-$1"
+	jq --arg root "$BUNDLE/rootfs" --arg name "$1" '
+		.root.path = $root | .process.args = ["/bin/sh", "-c", "cat /sys/class/net/eth0/address; sleep 1000"] |
+		.process.capabilities |= with_entries(.value += ["CAP_NET_RAW"]) |
+		(.linux.namespaces[] | select(.type == "network")).path = "/run/netns/" + $name' \
+		"$BUNDLE/config.json" >"$WORK/in-$1/config.json"
+}
+
+# start_in NAMESPACE WORD: that bundle, in the background; starts_by says what WORD is.
+start_in() {
+	bulkhead run -d --timings "$WORK/timings" -b "$WORK/in-$1" "$ID-$1" </dev/null >"$WORK/$1" 2>&1 || {
+		cat "$WORK/$1" >&2
+		return 1
+	}
+	[ "$(jq -r .template "$WORK/timings")" = "$2" ]
+}
+
+@test "two clones that live at the same time have each its own MAC, that of its namespace, and reach each other by it" {
+	local name mac macs=()
+	NAMESPACES='bh-clone1 bh-clone2'
+	for name in $NAMESPACES; do
+		ip netns add "$name"
+		bundle_in "$name"
+	done
+	ip link add eth0 netns bh-clone1 type veth peer name eth0 netns bh-clone2
+	for name in $NAMESPACES; do
+		ip -n "$name" addr add "10.96.0.${name#bh-clone}/24" dev eth0
+		ip -n "$name" link set eth0 up
+	done
+	# A VM with room for cards has a template of its own.
+	bulkhead template clear
+	start_in bh-clone1 none
+	bulkhead delete --force "$ID-bh-clone1"
+	bulkhead template wait
+	for name in $NAMESPACES; do
+		start_in "$name" used
+	done
+	for name in $NAMESPACES; do
+		eventually test -s "$WORK/$name"
+		mac=$(<"$WORK/$name")
+		[ "$mac" = "$(ip netns exec "$name" cat /sys/class/net/eth0/address)" ]
+		# Of one card, given by nobody who sells cards.
+		[ $((0x${mac%%:*} & 3)) = 2 ]
+		macs+=("$mac")
+	done
+	[ "${macs[0]}" != "${macs[1]}" ]
+	bulkhead exec "$ID-bh-clone1" ping -c 1 -w 20 10.96.0.2 </dev/null
+	bulkhead exec "$ID-bh-clone2" sh -c 'ping -c 1 -w 20 10.96.0.1; cat /proc/net/arp' </dev/null | grep -F "${macs[0]}"
 }
 
 # Only where the clock is the lab's. What has passed since is 400 days by the wall's clock alone: the host was not shut down.
