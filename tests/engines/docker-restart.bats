@@ -24,3 +24,26 @@ vmm_of() {
 	[ "$(talks_to one-b one-a)" = $'pings\nall' ]
 	[ "$(echo published | socat -t 20 - TCP:127.0.0.1:18000)" = published ]
 }
+
+@test "docker: without live-restore containers end with dockerd, and have their network when they are started again" {
+	local pid
+	daemon_stop dockerd
+	dockerd_start false
+	docker network create --subnet 10.98.0.0/24 one >/dev/null
+	serve one-a --network one -p 127.0.0.1:18000:7000
+	serve one-b --network one
+	pid=$(vmm_of one-a)
+	daemon_stop dockerd
+	run ! kill -0 "$pid"
+	dockerd_start
+	[ "$(docker inspect --format '{{.State.Status}}' one-a one-b)" = $'exited\nexited' ]
+	docker start one-a one-b >/dev/null
+	wait_until docker_says_again one-a
+	wait_until docker_says_again one-b
+	[ "$(talks_to one-a one-b)" = $'pings\nall' ]
+	[ "$(echo published | socat -t 20 - TCP:127.0.0.1:18000)" = published ]
+}
+
+docker_says_again() {
+	[ "$(docker logs "$1" 2>/dev/null | grep -c '^ready')" = 2 ]
+}

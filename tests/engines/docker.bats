@@ -139,3 +139,16 @@ logs_have() {
 @test "docker run --device: a block device of the host is a disk of the VM" {
 	block_devices_are_disks
 }
+
+@test "docker run --device-read-bps and the like: the VM's disk and the control group have them" {
+	local group loop
+	truncate -s 1M "$BATS_TEST_TMPDIR/file"
+	loop=$(losetup --find --show "$BATS_TEST_TMPDIR/file")
+	pod -d --name slow --device "$loop" --device-read-bps "$loop:1mb" --device-write-bps "$loop:2mb" --device-read-iops "$loop:40" \
+		--device-write-iops "$loop:50" "$IMAGE" sleep 1000
+	[ "$(rates "$(docker inspect --format '{{.Id}}' slow)" "$ENGINE/docker-exec" /run)" = '[1048576,40,2097152,50]' ]
+	group=$(group_of "$(docker inspect --format '{{.State.Pid}}' slow)")
+	grep -q ' rbps=1048576 wbps=2097152 riops=40 wiops=50' "$group/io.max"
+	docker rm -f slow
+	losetup -d "$loop"
+}

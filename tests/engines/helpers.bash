@@ -165,6 +165,18 @@ in_terminal() {
 	LC_ALL=C timeout -k 5 120 script -qefc "bash '$BATS_TEST_TMPDIR/in-terminal'" /dev/null | tr -d '\r'
 }
 
+# rates ID FOLDER...: the buckets of a container's last disk, by its state below one of these: bytes and operations read,
+# and written.
+rates() {
+	# Mounted below them are roots, in a lab the host's whole tree.
+	find "${@:2}" -xdev -path "*/$1/state.json" -exec jq -c '.rates.disks[-1].rates | map(.[0])' {} +
+}
+
+# group_of PID: its control group's folder.
+group_of() {
+	echo "/sys/fs/cgroup$(sed 's/^0:://' "/proc/$1/cgroup")"
+}
+
 # By the file's pod, which runs a container: a writable one, and one that is not.
 block_devices_are_disks() {
 	local file=$BATS_TEST_TMPDIR/file loops=() i

@@ -144,3 +144,18 @@ has_no_footprint() {
 	podman rm -ft 0 a
 	leaves_nothing
 }
+
+@test "rootless podman: volumes, whose files have the owners that the user namespace gives them" {
+	as_user sh -c "mkdir $PLACE/home/volume && echo host >$PLACE/home/volume/host"
+	run -0 podman run --rm --network none -v $PLACE/home/volume:/v -v $PLACE/home/volume:/ro:ro -v named:/n "$IMAGE" sh -c '
+		cat /v/host; echo guest >/v/guest; chown 5:6 /v/guest; ls -ln /v | tail -n +2 | cut -c1-40
+		echo >/ro/x || echo read-only; echo kept >/n/kept' </dev/null
+	echo "$output"
+	[[ ${lines[0]} = host ]]
+	[[ $output = *read-only* ]]
+	[ "$(cat $PLACE/home/volume/guest)" = guest ]
+	[ "$(stat -c %u:%g $PLACE/home/volume/guest)" = $((FIRST + 4)):$((FIRST + 5)) ]
+	[ "$(stat -c %u:%g $PLACE/home/volume/host)" = $ID:$ID ]
+	[ "$(podman run --rm --network none -v named:/n "$IMAGE" cat /n/kept </dev/null)" = kept ]
+	leaves_nothing
+}

@@ -182,21 +182,16 @@ podman_logs_count() {
 	block_devices_are_disks
 }
 
-# rates CONTAINER: the buckets of its last disk, by bulkhead's state: bytes and operations read, and written.
-rates() {
-	jq -c '.rates.disks[-1].rates | map(.[0])' "/run/bulkhead/$(podman inspect --format '{{.Id}}' "$1")/state.json"
-}
-
 @test "podman run, update --device-read-bps and the like: the VM's disk and the control group have them at once" {
 	local group loop
 	truncate -s 1M "$BATS_TEST_TMPDIR/file"
 	loop=$(losetup --find --show "$BATS_TEST_TMPDIR/file")
 	pod -d --name slow --device "$loop" --device-read-bps "$loop:1mb" --device-write-iops "$loop:50" "$IMAGE" sleep 1000
-	[ "$(rates slow)" = '[1048576,0,0,50]' ]
-	group=/sys/fs/cgroup$(sed 's/^0:://' "/proc/$(podman inspect --format '{{.State.Pid}}' slow)/cgroup")
+	[ "$(rates "$(podman inspect --format '{{.Id}}' slow)" /run/bulkhead)" = '[1048576,0,0,50]' ]
+	group=$(group_of "$(podman inspect --format '{{.State.Pid}}' slow)")
 	grep -q ' rbps=1048576 wbps=max riops=max wiops=50' "$group/io.max"
 	podman update --device-read-bps "$loop:2mb" --device-write-bps "$loop:3mb" slow
-	[ "$(rates slow)" = '[2097152,0,3145728,50]' ]
+	[ "$(rates "$(podman inspect --format '{{.Id}}' slow)" /run/bulkhead)" = '[2097152,0,3145728,50]' ]
 	grep -q ' rbps=2097152 wbps=3145728 riops=max wiops=50' "$group/io.max"
 	podman rm -ft 0 slow
 	losetup -d "$loop"

@@ -126,18 +126,18 @@ static int connect_to(int type, const char *text, const char *port)
 	return fd;
 }
 
-/* Its number, and bytes that follow from that. */
+/* Its number, and bytes that follow from that, eight at a time: up to seven more than size. */
 static void fill(uint8_t *bytes, size_t size, uint32_t number)
 {
 	uint64_t x = number * 0x9e3779b97f4a7c15u + 1;
 
-	memcpy(bytes, &number, sizeof(number));
-	for (size_t i = sizeof(number); i < size; i++) {
+	for (size_t i = 0; i < size; i += sizeof(x)) {
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
-		bytes[i] = (uint8_t)x;
+		memcpy(bytes + i, &x, sizeof(x));
 	}
+	memcpy(bytes, &number, sizeof(number));
 }
 
 static void differs(const char *address, const char *how, uint32_t number)
