@@ -352,7 +352,10 @@ START_TEST(as_many_pairs_as_the_driver_wants)
 	ck_assert_uint_eq(receive(2, gpas, 100), 1);
 	driver_run(&driver, 3, submit_frame(3, 100));
 	ck_assert_uint_eq(recv_outside(outside[1]), 100);
-	/* With fewer queues behind it, every pair still sends. */
+	/* With fewer queues behind it, every pair still sends. The link that is waited for is the
+	 * new one's. */
+	ck_assert_int_eq(net_attach(net, NULL, 0, NULL), 0);
+	await_link(false);
 	attach(1, SOCK_SEQPACKET);
 	await_link(true);
 	driver_run(&driver, 3, submit_frame(3, 120));
