@@ -5,6 +5,7 @@
 #ifndef BENCH_CORE_H
 #define BENCH_CORE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Ends the program with this message; what is printed before counts. */
@@ -20,6 +21,7 @@ uint64_t core_cpu_time(void);
  */
 struct core_area {
 	const char *name;
+	bool needs_kvm; /* left out, with a word about it, where there is none */
 	void (*prepare)(void);
 	void (*round)(void);
 };

@@ -110,4 +110,4 @@ static void blk_round(void)
 	core_sample("blk, depth 1: notifications", "/request", kicks);
 }
 
-const struct core_area core_blk = {.name = "blk", .round = blk_round};
+const struct core_area core_blk = {.name = "blk", .needs_kvm = true, .round = blk_round};

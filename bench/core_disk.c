@@ -1,8 +1,8 @@
 /*
- * A disk's random reads of 4 KiB at several depths, of a file in memory and of one on a disk,
- * beside fio with io_uring on the same file; both by the page cache, which has all of it, and of
- * the disk past it as well (disk-io=direct). The guest is played by this thread, which sleeps until
- * it is interrupted; the device has its own, as in a VM.
+ * A disk's random reads, of 4 KiB and of 64, at several depths, of a file in memory and of one on a
+ * disk, beside fio with io_uring on the same file; both by the page cache, which has all of it, and
+ * of the disk past it as well (disk-io=direct). The guest is played by this thread, which sleeps
+ * until it is interrupted; the device has its own, as in a VM.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -18,9 +18,7 @@
 #include <linux/virtio_blk.h>
 
 #define FILE_LEN (64u << 20)
-#define BLOCK	 4096u
 #define RUN_MS	 300
-#define DEPTHS	 128u
 
 static struct {
 	const char *name;
@@ -34,9 +32,13 @@ static struct {
 
 #define FILES (sizeof(files) / sizeof(files[0]))
 
-static const unsigned int depths[] = {1, 32, DEPTHS};
+/* What is counted: how many small ones, how many bytes in large ones. */
+static const struct job {
+	unsigned int block; /* bytes */
+	unsigned int depth;
+} jobs[] = {{4096, 1}, {4096, 32}, {4096, 128}, {65536, 1}, {65536, 32}};
 
-static const char *no_fio;
+static bool no_fio;
 
 static void remove_files(void)
 {
@@ -48,7 +50,7 @@ static void disk_prepare(void)
 {
 	static uint8_t block[1u << 20];
 
-	no_fio = system("fio --version >/dev/null 2>&1") ? "fio: not installed" : NULL;
+	no_fio = system("fio --version >/dev/null 2>&1");
 	for (size_t i = 0; i < FILES; i++) {
 		int fd = mkstemp(files[i].path);
 
@@ -70,6 +72,7 @@ struct guest {
 	struct blk *blk;
 	struct virtio_blk_outhdr *headers[VIRTQUEUE_SIZE_MAX]; /* by head */
 	uint64_t random;
+	unsigned int block; /* bytes of a read */
 };
 
 static void aim(struct guest *guest, struct virtio_blk_outhdr *header)
@@ -78,14 +81,15 @@ static void aim(struct guest *guest, struct virtio_blk_outhdr *header)
 	guest->random ^= guest->random >> 7;
 	guest->random ^= guest->random << 17;
 	header->type = VIRTIO_BLK_T_IN;
-	header->sector = guest->random % (FILE_LEN / BLOCK) * (BLOCK / 512);
+	header->sector = guest->random % (FILE_LEN / guest->block) * (guest->block / 512);
 }
 
 static void submit_new(struct guest *guest)
 {
 	uint64_t at = driver_alloc(&guest->driver, 16 + 1),
-		 data = driver_alloc(&guest->driver, BLOCK);
-	struct driver_buffer buffers[] = {{at, 16, false}, {data, BLOCK, true}, {at + 16, 1, true}};
+		 data = driver_alloc(&guest->driver, guest->block);
+	struct driver_buffer buffers[] = {
+		{at, 16, false}, {data, guest->block, true}, {at + 16, 1, true}};
 	struct virtio_blk_outhdr *header = driver_at(&guest->driver, at);
 	uint16_t head;
 
@@ -115,7 +119,8 @@ static void wait_interrupt(struct guest *guest)
 		driver_interrupted(&guest->driver);
 }
 
-static double measure_ours(const char *path, bool direct, unsigned int depth)
+/* Both return reads a second. */
+static double measure_ours(const char *path, bool direct, const struct job *job)
 {
 	static struct guest guest;
 	struct blk_options options = {.serial = "bench", .name = "disk0", .read_only = true};
@@ -125,6 +130,7 @@ static double measure_ours(const char *path, bool direct, unsigned int depth)
 
 	memset(&guest, 0, sizeof(guest));
 	guest.random = 88172645463325252ull;
+	guest.block = job->block;
 	driver_init(&guest.driver);
 	options.direct = direct;
 	options.fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -132,7 +138,7 @@ static double measure_ours(const char *path, bool direct, unsigned int depth)
 		core_fail("disk: %s", err.message);
 	driver_attach(&guest.driver, blk_device(guest.blk), blk_loop(guest.blk), false);
 	driver_start(&guest.driver, VIRTIO_FEATURES_COMMON);
-	for (unsigned int i = 0; i < depth; i++)
+	for (unsigned int i = 0; i < job->depth; i++)
 		submit_new(&guest);
 	start = core_now();
 	driver_kick(&guest.driver, 0);
@@ -142,7 +148,7 @@ static double measure_ours(const char *path, bool direct, unsigned int depth)
 
 		before = guest.driver.queues[0].avail->idx;
 		while (driver_collect(&guest.driver, 0, &elem)) {
-			if (elem.len != BLOCK + 1)
+			if (elem.len != job->block + 1)
 				core_fail("disk: a read has failed");
 			aim(&guest, guest.headers[elem.id]);
 			driver_offer(&guest.driver, 0, (uint16_t)elem.id);
@@ -158,22 +164,22 @@ static double measure_ours(const char *path, bool direct, unsigned int depth)
 	driver_detach(&guest.driver);
 	blk_destroy(guest.blk);
 	driver_destroy(&guest.driver);
-	return (double)done * 1e6 / (double)(end - start);
+	return (double)done * 1e9 / (double)(end - start);
 }
 
 /* --- fio --- */
 
 /* The eighth field of its terse form is the reads a second. */
-static double measure_fio(const char *path, bool direct, unsigned int depth)
+static double measure_fio(const char *path, bool direct, const struct job *job)
 {
 	char command[256], line[4096], *at = line;
 	FILE *fio;
 
 	snprintf(
 		command, sizeof(command),
-		"fio --name=x --filename=%s --ioengine=io_uring --rw=randread --bs=4k "
+		"fio --name=x --filename=%s --ioengine=io_uring --rw=randread --bs=%u "
 		"--iodepth=%u --direct=%d --invalidate=0 --size=64m --time_based --runtime=%ums --minimal 2>/dev/null",
-		path, depth, direct, RUN_MS);
+		path, job->block, job->depth, direct, RUN_MS);
 	fio = popen(command, "r");
 	if (!fio || !fgets(line, sizeof(line), fio))
 		core_fail("disk: fio says nothing");
@@ -184,26 +190,31 @@ static double measure_fio(const char *path, bool direct, unsigned int depth)
 	}
 	if (!at)
 		core_fail("disk: fio says %s", line);
-	return atof(at) / 1000;
+	return atof(at);
+}
+
+static void sample(const struct job *job, const char *file, const char *whose, double reads)
+{
+	bool small = job->block == 4096;
+	char name[96];
+
+	snprintf(name, sizeof(name), "read %uk %s, depth %u: %s", job->block / 1024, file,
+		 job->depth, whose);
+	core_sample(name, small ? "kIOPS" : "MB/s", reads * (small ? 1e-3 : job->block * 1e-6));
 }
 
 static void disk_round(void)
 {
 	for (unsigned int file = 0; file < FILES; file++)
-		for (unsigned int i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
-			char name[96];
+		for (unsigned int i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++) {
+			const char *path = files[file].path, *name = files[file].name;
+			bool direct = files[file].direct;
 
-			snprintf(name, sizeof(name), "read 4k %s, depth %u: fio", files[file].name,
-				 depths[i]);
 			if (!no_fio)
-				core_sample(name, "kIOPS",
-					    measure_fio(files[file].path, files[file].direct,
-							depths[i]));
-			snprintf(name, sizeof(name), "read 4k %s, depth %u: bulkhead%s%s%s",
-				 files[file].name, depths[i], no_fio ? " (" : "",
-				 no_fio ? no_fio : "", no_fio ? ")" : "");
-			core_sample(name, "kIOPS",
-				    measure_ours(files[file].path, files[file].direct, depths[i]));
+				sample(&jobs[i], name, "fio", measure_fio(path, direct, &jobs[i]));
+			sample(&jobs[i], name,
+			       no_fio ? "bulkhead (fio: not installed)" : "bulkhead",
+			       measure_ours(path, direct, &jobs[i]));
 		}
 }
 

@@ -112,4 +112,4 @@ static void exits_round(void)
 	}
 }
 
-const struct core_area core_exits = {.name = "exits", .round = exits_round};
+const struct core_area core_exits = {.name = "exits", .needs_kvm = true, .round = exits_round};

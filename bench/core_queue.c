@@ -21,16 +21,16 @@
 #define DESC_F_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
 #define DESC_F_USED  (1u << VRING_PACKED_DESC_F_USED)
 
-#define CASES_OF(kind)                                                                             \
-	{.packed = (kind), .batch = 1}, {.packed = (kind), .batch = 8},                            \
-		{.packed = (kind), .batch = 32}, {.packed = (kind), .batch = 1, .indirect = true}, \
-		{.packed = (kind), .batch = 8, .indirect = true},                                  \
-		{.packed = (kind), .batch = 32, .indirect = true},                                 \
-		{.packed = (kind), .batch = 1, .to_guest = true},                                  \
-		{.packed = (kind), .batch = 8, .to_guest = true},                                  \
-	{                                                                                          \
-		.packed = (kind), .batch = 32, .to_guest = true                                    \
+/* The same in batches of 1, 8 and 32. */
+#define BATCHES(...)                                          \
+	{.batch = 1, __VA_ARGS__}, {.batch = 8, __VA_ARGS__}, \
+	{                                                     \
+		.batch = 32, __VA_ARGS__                      \
 	}
+#define CASES_OF(kind)                                                          \
+	BATCHES(.packed = (kind)), BATCHES(.packed = (kind), .indirect = true), \
+		BATCHES(.packed = (kind), .to_guest = true),                    \
+		BATCHES(.packed = (kind), .to_guest = true, .indirect = true)
 
 static const struct ring_case cases[] = {CASES_OF(false), CASES_OF(true)};
 
