@@ -18,7 +18,7 @@
 #include <linux/virtio_blk.h>
 
 #define FILE_LEN (64u << 20)
-#define RUN_MS	 300
+#define RUN_MS	 500
 
 static struct {
 	const char *name;
