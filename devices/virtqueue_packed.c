@@ -98,16 +98,24 @@ static void want_none(struct virtqueue *vq)
 	vq->quiet = true;
 }
 
-static bool look(struct virtqueue *vq, uint16_t *flags)
+/* Asks, then looks again: see virtqueue_split.c. */
+static NOINLINE int ask_and_look(struct virtqueue *vq)
 {
-	if (is_available(vq, flags))
-		return true;
+	uint16_t flags;
+
 	if (vq->polled || (!vq->state.event_idx && !vq->quiet))
-		return false;
-	/* Ask, then look again: see virtqueue_split.c. */
+		return -EAGAIN;
 	want_notification(vq);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return is_available(vq, flags);
+	return is_available(vq, &flags) ? flags : -EAGAIN;
+}
+
+/* Returns the flags of the next descriptor, or -EAGAIN. */
+static inline int look(struct virtqueue *vq)
+{
+	uint16_t flags;
+
+	return is_available(vq, &flags) ? flags : ask_and_look(vq);
 }
 
 /*
@@ -137,7 +145,7 @@ static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain, uin
 }
 
 /* flags: those of the first descriptor, which were looked at already. */
-static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint16_t flags)
+static NOINLINE int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint16_t flags)
 {
 	const struct vring_packed_desc *ring = vq->desc;
 	uint16_t at = position(vq->state.next_avail);
@@ -169,15 +177,26 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint1
 	return -EPROTO;
 }
 
+/* The first descriptor is the last. */
+static int chain_take_one(struct virtqueue *vq, struct virtqueue_chain *chain, uint16_t flags)
+{
+	struct vring_packed_desc desc = packed_desc_load(vq->desc, position(vq->state.next_avail));
+
+	chain->head = (struct virtqueue_head){.id = desc.id, .slots = 1};
+	return chain_of_one(vq, chain, desc.addr, desc.len, flags);
+}
+
 int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
-	uint16_t flags;
-	int ret;
+	int ret, flags = look(vq);
 
-	if (!look(vq, &flags))
+	if (flags < 0)
 		return 0;
 	want_none(vq);
-	ret = chain_walk(vq, chain, flags);
+	if (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT))
+		ret = chain_walk(vq, chain, (uint16_t)flags);
+	else
+		ret = chain_take_one(vq, chain, (uint16_t)flags);
 	if (ret > 0) {
 		const struct vring_packed_desc *ring = vq->desc;
 
@@ -191,9 +210,7 @@ int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 
 bool packed_rest(struct virtqueue *vq)
 {
-	uint16_t flags;
-
-	return look(vq, &flags);
+	return look(vq) >= 0;
 }
 
 void packed_unpop(struct virtqueue *vq, struct virtqueue_head head)

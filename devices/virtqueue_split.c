@@ -153,6 +153,8 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint3
 			index = 0;
 			continue;
 		}
+		if (!(desc.flags & VRING_DESC_F_NEXT) && !parts.readable && !parts.writable)
+			return chain_of_one(vq, chain, desc.addr, desc.len, desc.flags);
 		ret = chain_add(vq, chain, &parts, desc.addr, desc.len, desc.flags);
 		if (ret < 0)
 			return ret;
