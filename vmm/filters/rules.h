@@ -71,7 +71,7 @@ static const struct filter_rule filter_rules[] = {
 	{MAIN, "readv", ANY, .reason = "the workload's stdin: a file or terminal"},
 	{MAIN, "writev", ANY, .reason = "the workload's stdout and stderr: a file"},
 	{IO, "readv", ANY, .reason = "frames from taps"},
-	{IO, "writev", ANY, .reason = "frames to taps and packet sockets"},
+	{IO, "writev", ANY, .reason = "one frame to a tap; frames to packet sockets"},
 	{MAIN, "preadv2", ANY, .reason = "the workload's stdin: a pipe, without waiting"},
 	{MAIN, "pwritev2", ANY, .reason = "its stdout and stderr: pipes, without waiting"},
 	{MAIN, "recvmsg", ANY, .reason = "streams and control clients that are sockets"},
@@ -135,8 +135,8 @@ static const struct filter_rule filter_rules[] = {
 	{MAIN, "lseek", ANY, .reason = "where there is memory", SNAPSHOT},
 	{MAIN, "pwrite64", ANY, .reason = "the files", SNAPSHOT},
 
-	/* Disks. The ring itself is bound to four operations (devices/blk_io.c). */
-	{IO, "io_uring_enter", ANY, .reason = "requests to the disk's ring"},
+	/* Disks, and packets to taps. Rings are bound to a few operations (devices/uring.h). */
+	{IO, "io_uring_enter", ANY, .reason = "requests to disks' rings, packets to taps"},
 	{IO, "preadv2", ANY, .reason = "disks where the host forbids io_uring"},
 	{IO, "pwritev2", ANY, .reason = "the same"},
 	{IO, "fdatasync", ANY, .reason = "the same"},
