@@ -33,6 +33,7 @@
 /* What a kernel needs beside itself and its initramfs: its tables, and the agent's own memory. */
 #define WORKING_MEMORY (24ull << 20)
 #define PAGE_SIZE      4096ull
+#define FEW_BYTES      (64 * PAGE_SIZE)
 #define MIB	       (1ull << 20)
 
 static int open_file(const char *path, struct error *err)
@@ -82,6 +83,21 @@ static int check_size(const struct vm_memory *mem, const struct elf_image *kerne
 		"%llu MiB of memory are too few for a guest: its kernel needs at least %llu MiB",
 		(unsigned long long)(mem->size / MIB),
 		(unsigned long long)((needed + MIB - 1) / MIB));
+}
+
+/*
+ * A huge page takes as long to clear as two hundred small ones take to come by faults. Of our
+ * kernel there are 2 MiB with three pages in them, its code of entries.
+ */
+static void choose_pages(const struct vm_memory *mem, const struct elf_image *kernel)
+{
+	uint64_t at = (kernel->start + MEMORY_HUGE_PAGE - 1) & ~(MEMORY_HUGE_PAGE - 1);
+	uint64_t end = kernel->end < mem->low ? kernel->end : mem->low;
+
+	/* What is behind the kernel it will use for other things. */
+	for (; at + MEMORY_HUGE_PAGE <= end; at += MEMORY_HUGE_PAGE)
+		if (elf_bytes_within(kernel, at, at + MEMORY_HUGE_PAGE) < FEW_BYTES)
+			vm_memory_use_small_pages(mem, at);
 }
 
 /* At the top of low memory, so that the kernel's own allocations below stay in one piece. */
@@ -224,6 +240,8 @@ int boot_load(const struct vm_memory *mem, const struct boot_files *files, const
 		ret = file_size(files->initramfs_fd, files->initramfs, &initramfs_size, err);
 	if (ret == 0)
 		ret = check_size(mem, &kernel, initramfs_size, err);
+	if (ret == 0)
+		choose_pages(mem, &kernel);
 	if (ret == 0)
 		ret = elf_load(files->kernel_fd, files->kernel, &mem->map, &kernel, err);
 	if (ret == 0 && files->initramfs)

@@ -5,11 +5,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define SEGMENTS_MAX 32
-
 struct headers {
 	Elf64_Ehdr file;
-	Elf64_Phdr segments[SEGMENTS_MAX];
+	Elf64_Phdr segments[ELF_SEGMENTS_MAX];
 };
 
 static int read_all(int fd, void *buf, size_t len, uint64_t offset, const char *path,
@@ -49,7 +47,7 @@ static int read_headers(int fd, const char *path, struct headers *headers, struc
 	    file->e_machine != EM_X86_64 || file->e_type != ET_EXEC)
 		return error_say(err, ENOEXEC, "%s: not an x86-64 kernel (vmlinux)", path);
 	if (file->e_phentsize != sizeof(Elf64_Phdr) || file->e_phnum == 0 ||
-	    file->e_phnum > SEGMENTS_MAX)
+	    file->e_phnum > ELF_SEGMENTS_MAX)
 		return error_say(err, ENOEXEC, "%s: its program headers make no sense", path);
 	return read_all(fd, headers->segments, file->e_phnum * sizeof(Elf64_Phdr), file->e_phoff,
 			path, err);
@@ -75,6 +73,8 @@ static int measure(const struct headers *headers, const char *path, struct elf_i
 			image->start = segment->p_paddr;
 		if (end > image->end)
 			image->end = end;
+		image->segments[image->segment_count++] = (struct elf_segment){segment->p_paddr,
+									       end};
 	}
 	if (image->entry < image->start || image->entry >= image->end)
 		return error_say(err, ENOEXEC, "%s: its entry point is outside of its segments",
@@ -88,6 +88,21 @@ int elf_measure(int fd, const char *path, struct elf_image *image, struct error 
 	int ret = read_headers(fd, path, &headers, err);
 
 	return ret < 0 ? ret : measure(&headers, path, image, err);
+}
+
+uint64_t elf_bytes_within(const struct elf_image *image, uint64_t start, uint64_t end)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 0; i < image->segment_count; i++) {
+		const struct elf_segment *segment = &image->segments[i];
+		uint64_t from = segment->start > start ? segment->start : start;
+		uint64_t to = segment->end < end ? segment->end : end;
+
+		if (from < to)
+			bytes += to - from;
+	}
+	return bytes;
 }
 
 int elf_load(int fd, const char *path, const struct guest_memory *mem, struct elf_image *image,

@@ -16,7 +16,7 @@
 #endif
 
 #define PAGE 4096u
-#define HUGE (2ul << 20)
+#define HUGE MEMORY_HUGE_PAGE
 
 /* Once it is mapped. */
 static int set_up(struct vm_memory *mem, uint64_t size, struct error *err)
@@ -289,6 +289,12 @@ int vm_memory_save(const struct vm_memory *mem, int file_fd, int origin_fd, int 
 	*sum = 0;
 	return mem->fd >= 0 ? save_own(mem, file_fd, sum, err)
 			    : save_clone(mem, file_fd, origin_fd, pages_fd, sum, err);
+}
+
+void vm_memory_use_small_pages(const struct vm_memory *mem, uint64_t offset)
+{
+	if (offset + HUGE <= mem->size)
+		madvise(mem->base + offset, HUGE, MADV_NOHUGEPAGE);
 }
 
 void vm_memory_release(const struct vm_memory *mem, void *bytes, size_t len)

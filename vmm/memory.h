@@ -14,6 +14,7 @@
 
 #define MEMORY_LOW_MAX	  (3ull << 30)
 #define MEMORY_HIGH_START (4ull << 30)
+#define MEMORY_HUGE_PAGE  (2ull << 20)
 
 struct vm_memory {
 	int fd;
@@ -49,6 +50,9 @@ int vm_memory_save(const struct vm_memory *mem, int file_fd, int origin_fd, int 
 
 /* Has the cache of a file that was saved gathered into huge pages, where the host can. */
 void vm_memory_gather(int file_fd, uint64_t size);
+
+/* Has 2 MiB at offset, a multiple of it, in small pages: for hardly anything in them. */
+void vm_memory_use_small_pages(const struct vm_memory *mem, uint64_t offset);
 
 /*
  * Gives memory back to the host; what is read there next is undefined. Only whole pages are.

@@ -28,6 +28,7 @@
 	SUITE(roots) \
 	SUITE(path_race) \
 	SUITE(vm_memory) \
+	SUITE(elf) \
 	SUITE(net_vhost) \
 	SUITE(fs)
 /* Run twice, the second time with packed rings. */

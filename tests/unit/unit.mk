@@ -8,7 +8,7 @@ UNIT_RUNTIME := $(addprefix runtime/,cmd_spec.c companion.c confine.c digest.c f
 # Of the agent, how it makes mounts in a root that somebody changes.
 UNIT_AGENT := $(addprefix guest-agent/,binds.c copy.c mount_options.c mounts.c new_mount.c path.c shares.c spec.c)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c) $(wildcard devices/*.c) \
-		 $(wildcard protocol/*.c) vmm/daemon_log.c vmm/exec.c vmm/kvm.c vmm/memory.c vmm/stdio.c $(UNIT_RUNTIME) $(UNIT_AGENT))
+		 $(wildcard protocol/*.c) vmm/daemon_log.c vmm/elf.c vmm/exec.c vmm/kvm.c vmm/memory.c vmm/stdio.c $(UNIT_RUNTIME) $(UNIT_AGENT))
 UNIT_LIBS = $(shell pkg-config --libs check liburing jansson) -l:libcrypto.a -lpthread
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
 
