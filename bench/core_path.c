@@ -2,18 +2,25 @@
  * The whole way of a request through a device: from the notification by the device's thread, its
  * back end and back to the interrupt, system calls among it. In batches: so many requests, one
  * notification, and all of them taken before the next. The disk is a file in the page cache, the
- * network a socket pair that keeps packets apart. For bench/instructions, which counts what the
- * device's thread executes, and for the pictures in docs/.
+ * network a socket pair that keeps packets apart, or a tap, to which packets go in one system call
+ * and, beside it, one by one. For bench/instructions, which counts what the device's thread
+ * executes, and for the pictures in docs/.
  */
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench/core_path.h"
+#include "devices/write_ring.h"
 
 #include <linux/virtio_blk.h>
 #include <linux/virtio_net.h>
@@ -26,18 +33,29 @@
 #define RX	 0
 #define TX	 1
 
-static const char *const ways[] = {"blk, read 4k", "blk, write 4k", "net, from guest",
-				   "net, to guest"};
+static const char *const ways[] = {"blk, read 4k",
+				   "blk, write 4k",
+				   "net, from guest",
+				   "net, to guest",
+				   "net, to a tap, one by one",
+				   "net, to a tap"};
+
+#define BATCHES(way)        \
+	{way, 1}, {way, 8}, \
+	{                   \
+		way, 32     \
+	}
 
 static const struct path_case {
 	enum path_way way;
 	unsigned int batch;
-} cases[] = {{READ, 1}, {READ, 8}, {READ, 32}, {WRITE, 1},   {WRITE, 8},   {WRITE, 32},
-	     {SEND, 1}, {SEND, 8}, {SEND, 32}, {RECEIVE, 1}, {RECEIVE, 8}, {RECEIVE, 32}};
+} cases[] = {BATCHES(READ),    BATCHES(WRITE),	    BATCHES(SEND),
+	     BATCHES(RECEIVE), BATCHES(TAP_SINGLY), BATCHES(TAP)};
 
 #define CASES (sizeof(cases) / sizeof(cases[0]))
 
 static int only = -1; /* CORE_PATH=N: this case alone */
+static bool has_tap;
 
 static void open_disk(struct path *path)
 {
@@ -82,20 +100,47 @@ static bool has_link(void *arg)
 	return virtio_mmio_read(&path->driver.mmio, VIRTIO_MMIO_CONFIG + 6, 2) & 1;
 }
 
+static const char tap_name[] = "bulkhead-core";
+
+/* In a network namespace that this thread has for itself (path_prepare). */
+static int open_tap(void)
+{
+	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC),
+	    any = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	memcpy(request.ifr_name, tap_name, sizeof(tap_name));
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0)
+		core_fail("path: no tap");
+	request.ifr_flags = IFF_UP;
+	if (ioctl(any, SIOCSIFFLAGS, &request) < 0)
+		core_fail("path: the tap does not come up");
+	close(any);
+	return fd;
+}
+
+static int open_sockets(struct path *path)
+{
+	int pair[2], size = 4 << 20;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		core_fail("path: no sockets");
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	path->outside = pair[1];
+	return pair[0];
+}
+
 static void open_network(struct path *path)
 {
 	struct net_options options = {.name = "net0", .pairs = 1, .thread = path->thread};
 	struct error err = {0};
-	int pair[2], size = 4 << 20;
+	int fd = path->way >= TAP_SINGLY ? open_tap() : open_sockets(path);
 
-	path->queue = path->way == SEND ? TX : RX;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
-	    net_create(&path->net, &options, &path->driver.mem, &err) < 0 ||
-	    net_attach(path->net, pair, 1, &err) < 0)
+	path->queue = path->way == RECEIVE ? RX : TX;
+	if (net_create(&path->net, &options, &path->driver.mem, &err) < 0 ||
+	    net_attach(path->net, &fd, 1, &err) < 0)
 		core_fail("path: no network: %s", err.message);
-	path->outside = pair[1];
-	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	driver_attach(&path->driver, net_device(path->net), net_loop(path->net), false);
 }
 
@@ -107,7 +152,7 @@ static void begin_network(struct path *path)
 	for (unsigned int i = 0; i < PATH_BUFFERS; i++) {
 		struct driver_buffer buffer = {driver_alloc(&path->driver, 2048), 2048, true};
 
-		if (path->way == SEND)
+		if (path->queue == TX)
 			buffer = (struct driver_buffer){buffer.gpa, HEADER + FRAME, false};
 		path->buffers[i] = buffer.gpa;
 		memset(driver_at(&path->driver, buffer.gpa), 0, 2048);
@@ -146,12 +191,12 @@ static void submit_packets(struct path *path, unsigned int batch, unsigned int r
 		unsigned int at = (round * batch + i) % PATH_BUFFERS;
 		struct driver_buffer buffer = {path->buffers[at], HEADER + FRAME, false};
 
-		if (path->way == SEND)
+		if (path->queue == TX)
 			driver_submit(&path->driver, TX, &buffer, 1);
 		else if (send(path->outside, frame, sizeof(frame), 0) != sizeof(frame))
 			core_fail("path: a packet could not be sent");
 	}
-	if (path->way == SEND)
+	if (path->queue == TX)
 		driver_kick(&path->driver, TX);
 }
 
@@ -186,41 +231,74 @@ void path_close(struct path *path)
 		close(path->outside);
 }
 
+/* Of all threads but this one: the device's. */
+static uint64_t others_cpu_time(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - core_cpu_time();
+}
+
+static void start_thread(struct io_thread *thread, bool singly)
+{
+	if (singly) {
+		write_ring_destroy(thread->writes);
+		thread->writes = NULL;
+	}
+	if (io_thread_start(thread) < 0)
+		core_fail("path: no thread");
+}
+
 static void measure(const struct path_case *what)
 {
 	static struct path path;
+	struct io_thread thread;
 	const struct virtqueue_stats *stats;
 	struct virtqueue_stats before;
+	uint64_t ns;
 	char name[96];
 
-	path_open(&path, what->way, NULL);
+	if (io_thread_init(&thread, "io", NULL) < 0)
+		core_fail("path: no event loop");
+	path_open(&path, what->way, &thread);
+	start_thread(&thread, what->way == TAP_SINGLY);
 	path_begin(&path);
 	stats = &path.driver.mmio.dev->queues[path.queue].stats;
 	before = *stats;
+	ns = others_cpu_time();
 	for (unsigned int i = 0; i < REQUESTS / what->batch; i++) {
 		path_submit(&path, what->batch, i);
 		path_take(&path, what->batch);
 	}
+	ns = others_cpu_time() - ns;
 	snprintf(name, sizeof(name), "%s, x%u: notifications", ways[what->way], what->batch);
 	core_sample(name, "/req", (double)(stats->kicks - before.kicks) / REQUESTS);
 	snprintf(name, sizeof(name), "%s, x%u: interrupts", ways[what->way], what->batch);
 	core_sample(name, "/req", (double)(stats->interrupts - before.interrupts) / REQUESTS);
+	snprintf(name, sizeof(name), "%s, x%u: the thread's time", ways[what->way], what->batch);
+	core_sample(name, "ns/req", (double)ns / REQUESTS);
 	driver_reset(&path.driver);
+	io_thread_destroy(&thread);
 	path_close(&path);
 }
 
 static void path_round(void)
 {
 	for (unsigned int i = 0; i < CASES; i++)
-		if (only < 0 || i == (unsigned int)only)
+		if ((only < 0 || i == (unsigned int)only) && (has_tap || cases[i].way < TAP_SINGLY))
 			measure(&cases[i]);
 }
 
+/* Nobody else's packets come by a namespace of its own, and nothing is left of it. */
 static void path_prepare(void)
 {
 	const char *text = getenv("CORE_PATH");
 
 	only = text ? atoi(text) : -1;
+	has_tap = access("/dev/net/tun", R_OK | W_OK) == 0 && unshare(CLONE_NEWNET) == 0;
+	if (!has_tap)
+		fprintf(stderr, "core: no rows of a tap: root can have one, with /dev/net/tun\n");
 }
 
 const struct core_area core_path = {.name = "path", .prepare = path_prepare, .round = path_round};

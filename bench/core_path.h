@@ -9,7 +9,9 @@
 
 #define PATH_BUFFERS 128u /* that a driver has for what comes */
 
-enum path_way { READ, WRITE, SEND, RECEIVE };
+/* Packets from the guest go to a socket that this thread reads, or to a tap whose host takes none.
+ */
+enum path_way { READ, WRITE, SEND, RECEIVE, TAP_SINGLY, TAP };
 
 struct path {
 	struct driver driver;
@@ -17,7 +19,7 @@ struct path {
 	struct io_thread *thread; /* shared, or NULL */
 	struct blk *blk;	  /* one of both */
 	struct net *net;
-	int outside; /* the other end of the network */
+	int outside; /* the other end of the network; -1: a tap's */
 	unsigned int queue;
 	uint64_t buffers[PATH_BUFFERS];
 };

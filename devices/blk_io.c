@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "devices/blk_internal.h"
+#include "devices/uring.h"
 
 static int range_mode(const struct blk_request *request)
 {
@@ -198,35 +199,22 @@ static int register_files(struct blk *blk)
 	return ret < 0 ? ret : 0;
 }
 
-/*
- * A ring does what it is told without a system call that a filter could see, so it has limits of
- * its own: these operations and no others, on the disk's files and no others, for ever.
- */
+/* These operations and no others, on the disk's files and no others, for ever. */
 static int restrict_ring(struct io_uring *ring)
 {
-	static const unsigned int operations[] = {
+	static const uint8_t operations[] = {
 		IORING_OP_READV,
 		IORING_OP_WRITEV,
 		IORING_OP_FSYNC,
 		IORING_OP_FALLOCATE,
 	};
-	enum { COUNT = sizeof(operations) / sizeof(operations[0]) };
-	struct io_uring_restriction limits[COUNT + 1];
-	int ret;
+	const struct uring_limits limits = {
+		.operations = operations,
+		.count = sizeof(operations),
+		.needed_flags = IOSQE_FIXED_FILE,
+	};
 
-	memset(limits, 0, sizeof(limits));
-	for (unsigned int i = 0; i < COUNT; i++) {
-		limits[i].opcode = IORING_RESTRICTION_SQE_OP;
-		limits[i].sqe_op = (uint8_t)operations[i];
-	}
-	limits[COUNT].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
-	limits[COUNT].sqe_flags = IOSQE_FIXED_FILE;
-	/* Two functions of liburing's that the shared libraries up to 2.3 do not export. */
-	ret = io_uring_register((unsigned int)ring->ring_fd, IORING_REGISTER_RESTRICTIONS, limits,
-				COUNT + 1);
-	return ret < 0 ? ret
-		       : io_uring_register((unsigned int)ring->ring_fd,
-					   IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	return uring_restrict(ring, &limits);
 }
 
 static int ring_create(struct blk *blk)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "devices/write_ring.h"
 
 int io_thread_init(struct io_thread *thread, const char *name, void (*begins)(void))
 {
@@ -14,6 +15,12 @@ int io_thread_init(struct io_thread *thread, const char *name, void (*begins)(vo
 	if (ret == 0)
 		thread->name = name;
 	return ret;
+}
+
+void io_thread_needs_writes(struct io_thread *thread)
+{
+	if (!thread->writes)
+		thread->writes = write_ring_create();
 }
 
 static void *run(void *arg)
@@ -59,5 +66,7 @@ void io_thread_destroy(struct io_thread *thread)
 		return;
 	io_thread_stop(thread);
 	loop_destroy(&thread->loop);
+	write_ring_destroy(thread->writes);
+	thread->writes = NULL;
 	thread->name = NULL;
 }

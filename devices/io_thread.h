@@ -10,17 +10,24 @@
 
 #include "common/loop.h"
 
+struct write_ring;
+
 struct io_thread {
 	struct loop loop;
 	const char *name;     /* for messages and ps; must outlive it */
 	void (*begins)(void); /* called by the thread before all else, to confine itself; or NULL */
 	pthread_t thread;
 	bool runs;
+	struct write_ring *writes; /* for its devices: io_thread_needs_writes; or NULL */
 };
 
 /* Return 0 or a negative errno. */
 int io_thread_init(struct io_thread *thread, const char *name, void (*begins)(void));
 int io_thread_start(struct io_thread *thread);
+
+/* A device has many writes at once: before the thread starts, which may not make a ring any more.
+ */
+void io_thread_needs_writes(struct io_thread *thread);
 
 /* Waits for its end; it does not start again. Harmless when it does not run. */
 void io_thread_stop(struct io_thread *thread);

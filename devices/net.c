@@ -102,6 +102,9 @@ static void back_end_close(struct net *net)
 		loop_del(&net->thread->loop, &pair->watch);
 		close_fd(&pair->fd);
 		pair->spill_len = 0;
+		/* Nobody would look at what waits in the queue, nor be notified of it. */
+		if (pair->tx_blocked && net->dev.transport)
+			virtio_queue_again(&net->dev, net_tx_queue(pair));
 		pair->tx_blocked = false;
 	}
 	net_stream_destroy(take_ptr(net->stream));
@@ -434,6 +437,7 @@ static int prepare(struct net *net, const struct net_options *options, struct er
 		ret = io_thread_init(&net->own_thread, options->name, options->thread_begins);
 	if (ret < 0)
 		return error_set(err, -ret, "%s: event loop", net->dev.name);
+	io_thread_needs_writes(net->thread);
 	net->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (net->wake_fd < 0)
 		return error_set(err, errno, "%s: eventfd", net->dev.name);

@@ -4,6 +4,7 @@
 
 #include "devices/net.h"
 #include "devices/rate_gate.h"
+#include "devices/write_ring.h"
 
 #include <linux/virtio_net.h>
 
@@ -52,6 +53,22 @@ struct net_pair {
 	struct virtqueue_chain chain;
 };
 
+/* Segments of all packets in a burst. */
+#define NET_BURST_SEGMENTS (2 * VIRTQUEUE_SEGMENTS_MAX)
+
+/* Packets that were taken from a queue to be sent together, in their order. */
+struct net_burst {
+	struct net_packet {
+		struct virtqueue_head head;
+		struct iovec *iov; /* in segments */
+		unsigned int count;
+		size_t len; /* bytes */
+	} packets[WRITE_RING_MAX];
+	unsigned int count;
+	struct iovec segments[NET_BURST_SEGMENTS];
+	unsigned int segment_count;
+};
+
 struct net_stream; /* net_stream.c */
 struct net_vhost;  /* net_vhost.c */
 
@@ -75,6 +92,7 @@ struct net {
 	bool had_link;
 	struct rate_gate rx_gate;
 	struct rate_gate tx_gate;
+	struct net_burst burst; /* empty but within net_tx */
 
 	/* Handed over by net_attach, installed by the I/O thread. */
 	int next_fds[NET_PAIRS_MAX];

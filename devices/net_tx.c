@@ -17,51 +17,151 @@ static struct net_pair *outlet(struct net_pair *pair)
  * The guest's bytes go to the kernel as they are, header and all; a tap checks the header itself.
  * Returns 0 or a negative errno.
  */
-static int send_packet(struct net_pair *pair)
+static int send_packet(struct net_pair *out, const struct net_packet *packet)
 {
-	const struct virtqueue_chain *chain = &pair->chain;
-	struct net_pair *out = outlet(pair);
 	ssize_t len;
 
-	if (chain->readable_len < NET_HEADER_LEN + NET_FRAME_MIN ||
-	    chain->readable_len > NET_PACKET_MAX)
+	if (!packet->count)
 		return -EINVAL;
-	if (pair->net->stream) {
+	if (out->net->stream) {
 		struct iovec frame[VIRTQUEUE_SEGMENTS_MAX];
-		size_t frame_len = chain->readable_len - NET_HEADER_LEN;
-		unsigned int count = iov_slice(frame, chain->iov, chain->readable, NET_HEADER_LEN,
+		size_t frame_len = packet->len - NET_HEADER_LEN;
+		unsigned int count = iov_slice(frame, packet->iov, packet->count, NET_HEADER_LEN,
 					       frame_len);
 
 		return net_stream_write(out, frame, count, frame_len);
 	}
 	do
-		len = writev(out->fd, chain->iov, (int)chain->readable);
+		len = writev(out->fd, packet->iov, (int)packet->count);
 	while (len < 0 && errno == EINTR);
 	return len < 0 ? -errno : 0;
+}
+
+/* How many packets go at once: a stream has them one after the other, and a rate counts each. */
+static unsigned int burst_most(const struct net *net)
+{
+	return net->stream || rate_limit_is_set(&net->tx_gate.limit) ? 1 : WRITE_RING_MAX;
+}
+
+/* What is no packet has its place among the others, but nothing to be sent. */
+static void burst_add(struct net_burst *burst, const struct virtqueue_chain *chain)
+{
+	struct net_packet *packet = &burst->packets[burst->count++];
+
+	*packet = (struct net_packet){
+		.head = chain->head,
+		.iov = burst->segments + burst->segment_count,
+		.len = chain->readable_len,
+	};
+	if (chain->readable_len < NET_HEADER_LEN + NET_FRAME_MIN ||
+	    chain->readable_len > NET_PACKET_MAX)
+		return;
+	packet->count = chain->readable;
+	memcpy(packet->iov, chain->iov, chain->readable * sizeof(*packet->iov));
+	burst->segment_count += chain->readable;
+}
+
+/* Takes at most so many packets, as far as there are some and place for them. */
+static void burst_take(struct net_pair *pair, unsigned int most)
+{
+	struct net *net = pair->net;
+	struct net_burst *burst = &net->burst;
+
+	burst->count = burst->segment_count = 0;
+	while (burst->count < most &&
+	       burst->segment_count <= NET_BURST_SEGMENTS - VIRTQUEUE_SEGMENTS_MAX &&
+	       !rate_gate_is_closed(&net->tx_gate) &&
+	       virtio_queue_pop(&net->dev, net_tx_queue(pair), &pair->chain))
+		burst_add(burst, &pair->chain);
+}
+
+/*
+ * Sends a burst in one system call. Sockets, which are full now and then, have their packets one by
+ * one, in their order. Returns whether it did; nowhere[i] is set for what found no room.
+ */
+static bool burst_write(struct net_burst *burst, const struct net_pair *out, bool *nowhere)
+{
+	struct write_ring *writes = out->net->thread->writes;
+	struct write_op ops[WRITE_RING_MAX];
+	unsigned int count = 0, at = 0;
+
+	if (!out->net->tap || !writes || burst->count < 2)
+		return false;
+	for (unsigned int i = 0; i < burst->count; i++)
+		if (burst->packets[i].count)
+			ops[count++] = (struct write_op){.iov = burst->packets[i].iov,
+							 .count = burst->packets[i].count};
+	if (!write_ring_write(writes, out->fd, ops, count))
+		return false;
+	for (unsigned int i = 0; i < burst->count; i++)
+		nowhere[i] = burst->packets[i].count && ops[at++].result == -EAGAIN;
+	return true;
+}
+
+/*
+ * Sends the packets of a burst; those that a back end refuses are lost. Returns how many came to
+ * their end so: all, or those before the one for which the back end has no room.
+ */
+static unsigned int burst_send(struct net_pair *pair)
+{
+	struct net_burst *burst = &pair->net->burst;
+	bool left[WRITE_RING_MAX];
+	unsigned int gone = 0; /* with the last that was sent */
+
+	/* Without a link packets go nowhere, as on a wire. */
+	if (!pair->net->fd_count)
+		return burst->count;
+	if (!burst_write(burst, outlet(pair), left))
+		memset(left, true, sizeof(left));
+	for (unsigned int i = 0; i < burst->count; i++)
+		if (!left[i])
+			gone = i + 1;
+	/* One that was full in between, and is still: what was overtaken is lost. */
+	for (unsigned int i = 0; i < burst->count; i++)
+		if (left[i] && send_packet(outlet(pair), &burst->packets[i]) == -EAGAIN &&
+		    i >= gone)
+			return i;
+	return burst->count;
+}
+
+/* Gives back what was sent, to the driver, and what was not, to be taken again. */
+static void burst_end(struct net_pair *pair, unsigned int sent)
+{
+	struct net *net = pair->net;
+	struct net_burst *burst = &net->burst;
+	struct virtqueue *vq = &net->dev.queues[net_tx_queue(pair)];
+
+	for (unsigned int i = burst->count; i-- > sent;)
+		virtqueue_unpop(vq, burst->packets[i].head, burst->packets[i].len);
+	for (unsigned int i = 0; i < sent; i++) {
+		rate_gate_count(&net->tx_gate, burst->packets[i].len);
+		virtqueue_put(vq, burst->packets[i].head, 0);
+	}
+	if (sent == burst->count)
+		return;
+	pair->tx_blocked = true;
+	net_pair_watch(outlet(pair));
 }
 
 void net_tx(struct net_pair *pair)
 {
 	struct net *net = pair->net;
 	struct virtqueue *vq = &net->dev.queues[net_tx_queue(pair)];
-	unsigned int budget = NET_BUDGET;
+	unsigned int budget = NET_BUDGET, most = burst_most(net);
 
 	if (pair->tx_blocked || pair->vhost)
 		return;
-	while (budget && !rate_gate_is_closed(&net->tx_gate) &&
-	       virtio_queue_pop(&net->dev, net_tx_queue(pair), &pair->chain)) {
-		/* Without a link packets go nowhere, as on a wire. So do those a tap refuses. */
-		if (net->fd_count && send_packet(pair) == -EAGAIN) {
-			virtqueue_unpop(vq, &pair->chain);
-			pair->tx_blocked = true;
-			net_pair_watch(outlet(pair));
-			break;
-		}
-		rate_gate_count(&net->tx_gate, pair->chain.readable_len);
-		virtqueue_put(vq, pair->chain.head, 0);
-		budget--;
-	}
+	/* While these are sent more may come, which need no notification. */
+	virtqueue_poll(vq);
+	do {
+		burst_take(pair, most < budget ? most : budget);
+		burst_end(pair, burst_send(pair));
+		budget -= net->burst.count;
+	} while (budget && net->burst.count && !pair->tx_blocked);
 	virtio_queue_interrupt(&net->dev, vq);
-	if (!budget)
+	/* Who has stopped this has it go on as well. */
+	if (pair->tx_blocked || net->dev.held || rate_gate_is_closed(&net->tx_gate))
+		return;
+	if (!budget || virtqueue_rest(vq))
 		virtio_queue_again(&net->dev, net_tx_queue(pair));
 }

@@ -75,13 +75,13 @@ bool virtqueue_rest(struct virtqueue *vq)
 	return vq->state.packed ? packed_rest(vq) : split_rest(vq);
 }
 
-void virtqueue_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain)
+void virtqueue_unpop(struct virtqueue *vq, struct virtqueue_head head, size_t readable_len)
 {
 	/* Counters wrap: this takes away. */
 	stats_add(&vq->stats.requests, -1ull);
-	stats_add(&vq->stats.bytes_out, -(uint64_t)chain->readable_len);
+	stats_add(&vq->stats.bytes_out, -(uint64_t)readable_len);
 	if (vq->state.packed)
-		packed_unpop(vq, chain->head);
+		packed_unpop(vq, head);
 	else
 		vq->state.next_avail--;
 }

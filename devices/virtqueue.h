@@ -108,8 +108,11 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 void virtqueue_poll(struct virtqueue *vq);
 bool virtqueue_rest(struct virtqueue *vq);
 
-/* Gives the chain popped last back, unused: it is the next one to be popped. So again for more. */
-void virtqueue_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain);
+/*
+ * Gives the chain popped last, of so many readable bytes, back unused: it is the next one to be
+ * popped. So again for more, the last one first.
+ */
+void virtqueue_unpop(struct virtqueue *vq, struct virtqueue_head head, size_t readable_len);
 
 /*
  * Returns a chain to the driver; len bytes of its writable part were written. The driver sees none

@@ -290,7 +290,7 @@ static enum vsock_sent send_data(struct vsock_connection *c)
 			  sizeof(struct virtio_vsock_hdr), len);
 	ret = stream_read(&c->in, vsock->iov, count);
 	if (ret <= 0) {
-		virtqueue_unpop(&vsock->dev.queues[VSOCK_RX], chain);
+		virtqueue_unpop(&vsock->dev.queues[VSOCK_RX], chain->head, chain->readable_len);
 		if (ret != -EAGAIN)
 			return in_ended(c);
 		c->readable = false;

@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_head(&vq);
 		check_chain();
 		if (i == 3 && (plan & 0x80)) {
-			virtqueue_unpop(&vq, &chain);
+			virtqueue_unpop(&vq, chain.head, chain.readable_len);
 			driver_check(virtqueue_pop(&vq, &chain) == 1);
 		}
 		if ((plan >> (i & 7)) & 1)

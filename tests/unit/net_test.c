@@ -424,6 +424,67 @@ START_TEST(a_full_back_end_is_waited_for)
 }
 END_TEST
 
+/* In bursts that are cut by a full socket now and then: all of them, each as often as it was sent.
+ */
+START_TEST(packets_of_a_burst_keep_their_order)
+{
+	unsigned int sent = 0, seen = 0;
+
+	driver_start(&driver, ALL);
+	attach(1, SOCK_SEQPACKET);
+	await_link(true);
+	while (seen < 2000) {
+		for (unsigned int i = 0; i < 40; i++, sent++) {
+			frame[HEADER + 14] = (uint8_t)(sent >> 8);
+			frame[HEADER + 15] = (uint8_t)sent;
+			submit_frame(1, 200 + sent % 1300);
+		}
+		driver_kick(&driver, 1);
+		for (unsigned int i = 0; i < 40; i++, seen++) {
+			ck_assert_uint_eq(recv_outside(outside[0]), 200 + seen % 1300);
+			ck_assert_uint_eq(got[HEADER + 14] << 8 | got[HEADER + 15], seen & 0xffff);
+		}
+		for (unsigned int i = 0; i < 40; i++)
+			driver_wait(&driver, 1);
+	}
+}
+END_TEST
+
+/* Wherever in a burst something is that is no packet: what comes behind it goes out. */
+START_TEST(what_is_no_packet_costs_the_others_nothing)
+{
+	driver_start(&driver, ALL);
+	attach(1, SOCK_SEQPACKET);
+	await_link(true);
+	for (unsigned int bad = 0; bad < 8; bad++) {
+		for (unsigned int i = 0; i < 8; i++)
+			submit_frame(1, i == bad ? HEADER + 13 : 100 + i);
+		driver_kick(&driver, 1);
+		for (unsigned int i = 0; i < 8; i++)
+			driver_wait(&driver, 1);
+		for (unsigned int i = 0; i < 8; i++)
+			if (i != bad)
+				ck_assert_uint_eq(recv_outside(outside[0]), 100 + i);
+	}
+}
+END_TEST
+
+/* What waits for a back end that goes is lost, as all is without one: the driver has it back. */
+START_TEST(a_full_back_end_may_go)
+{
+	driver_start(&driver, ALL);
+	attach(1, SOCK_SEQPACKET);
+	await_link(true);
+	for (unsigned int i = 0; i < 40; i++)
+		submit_frame(1, 60000);
+	driver_kick(&driver, 1);
+	recv_outside(outside[0]);
+	ck_assert_int_eq(net_attach(net, NULL, 0, NULL), 0);
+	for (unsigned int i = 0; i < 40; i++)
+		driver_wait(&driver, 1);
+}
+END_TEST
+
 static uint64_t now_ms(void)
 {
 	struct timespec now;
@@ -568,6 +629,9 @@ Suite *net_suite(void)
 	tcase_add_test(tcase, commands_are_checked);
 	tcase_add_test(tcase, a_receive_buffer_without_room_for_a_header_breaks_the_device);
 	tcase_add_test(tcase, a_full_back_end_is_waited_for);
+	tcase_add_test(tcase, packets_of_a_burst_keep_their_order);
+	tcase_add_test(tcase, what_is_no_packet_costs_the_others_nothing);
+	tcase_add_test(tcase, a_full_back_end_may_go);
 	tcase_add_test(tcase, a_back_end_that_does_not_fit_is_refused);
 	tcase_add_test(tcase, rates_are_kept_both_ways);
 	suite_add_tcase(suite, tcase);

@@ -1,14 +1,8 @@
 /* A NIC behind the host's own vhost-net and a tap. Nothing is tested where there is none. */
-#include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_packet.h>
-#include <linux/if_tun.h>
-#include <net/ethernet.h>
-#include <net/if.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -19,18 +13,18 @@
 #include "devices/net.h"
 #include "tests/unit/driver.h"
 #include "tests/unit/suites.h"
+#include "tests/unit/tap.h"
 
 #include <linux/virtio_net.h>
 
-#define RX	  0
-#define TX	  1
-#define HEADER	  12u
-#define FRAME	  60u
-#define BUFFER	  1536u
-#define BUFFERS	  32u
-#define ETHERTYPE 0x88b5 /* for experiments: the host's kernel sends none of its own */
-#define QUIET_MS  100
-#define OWN	  (DRIVER_FEATURES | (net_device(net)->features & 0xffffffff))
+#define RX	 0
+#define TX	 1
+#define HEADER	 12u
+#define FRAME	 60u
+#define BUFFER	 1536u
+#define BUFFERS	 32u
+#define QUIET_MS 100
+#define OWN	 (DRIVER_FEATURES | (net_device(net)->features & 0xffffffff))
 
 static struct driver driver;
 static struct net *net;
@@ -42,53 +36,16 @@ static int open_vhost(void)
 	return open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
 }
 
-static int open_tap(void)
-{
-	struct ifreq request = {.ifr_name = "test0",
-				.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ioctl(fd, TUNSETIFF, &request), 0);
-	return fd;
-}
-
-/* The host's side of the tap. */
-static int open_outside(void)
-{
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETHERTYPE));
-	struct ifreq request = {.ifr_name = "test0", .ifr_flags = IFF_UP};
-	struct sockaddr_ll address = {.sll_family = AF_PACKET,
-				      .sll_protocol = htons(ETHERTYPE),
-				      .sll_ifindex = (int)if_nametoindex("test0")};
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ioctl(fd, SIOCSIFFLAGS, &request), 0);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	return fd;
-}
-
-/* IPv6 says things of its own on every interface. */
-static void be_silent(void)
-{
-	int fd = open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0)
-		ck_assert_int_eq(write(fd, "1", 1), 1);
-	close_fd(&fd);
-}
-
 static void setup(void)
 {
 	struct net_options options = {.name = "net", .pairs = 1};
 
-	ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
-	be_silent();
+	tap_enter_namespace();
 	driver_init(&driver);
 	ck_assert_int_eq(net_create(&net, &options, &driver.mem, NULL), 0);
 	driver_attach(&driver, net_device(net), net_loop(net), false);
-	tap = open_tap();
-	outside = open_outside();
+	tap = tap_open();
+	outside = tap_open_outside();
 }
 
 static void teardown(void)
@@ -141,8 +98,8 @@ static void make_frame(uint8_t *frame)
 	memset(frame, 0, HEADER + FRAME);
 	memset(frame + HEADER, 0xff, 6);
 	frame[HEADER + 6] = 2;
-	frame[HEADER + 12] = ETHERTYPE >> 8;
-	frame[HEADER + 13] = ETHERTYPE & 0xff;
+	frame[HEADER + 12] = TAP_ETHERTYPE >> 8;
+	frame[HEADER + 13] = TAP_ETHERTYPE & 0xff;
 	frame[HEADER + 14] = ++number;
 }
 

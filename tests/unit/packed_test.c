@@ -131,8 +131,8 @@ START_TEST(chains_given_back_come_again)
 	driver_submit(&driver, 0, buffers, 2);
 	ck_assert_int_eq(virtqueue_pop(vq, &first), 1);
 	ck_assert_int_eq(virtqueue_pop(vq, &second), 1);
-	virtqueue_unpop(vq, &second);
-	virtqueue_unpop(vq, &first);
+	virtqueue_unpop(vq, second.head, second.readable_len);
+	virtqueue_unpop(vq, first.head, first.readable_len);
 	ck_assert(virtqueue_pop(vq, &chain) == 1 && chain.head.id == first.head.id);
 	ck_assert(virtqueue_pop(vq, &chain) == 1 && chain.head.id == second.head.id);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 0);

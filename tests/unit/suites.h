@@ -23,6 +23,7 @@
 	SUITE(exec) \
 	SUITE(base64) \
 	SUITE(rate_limit) \
+	SUITE(write_ring) \
 	SUITE(layers) \
 	SUITE(activity) \
 	SUITE(roots) \
@@ -39,6 +40,7 @@
 	SUITE(console) \
 	SUITE(blk) \
 	SUITE(net) \
+	SUITE(net_tap) \
 	SUITE(io_thread) \
 	SUITE(vsock) \
 	SUITE(vsock_flow) \

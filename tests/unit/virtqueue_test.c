@@ -122,7 +122,7 @@ START_TEST(a_chain_given_back_comes_again)
 	head = driver_submit(&driver, 0, &buffer, 1);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 0);
-	virtqueue_unpop(vq, &chain);
+	virtqueue_unpop(vq, chain.head, chain.readable_len);
 	ck_assert_uint_eq(vq->stats.requests, 0);
 	ck_assert_uint_eq(vq->stats.bytes_out, 0);
 	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
