@@ -76,52 +76,53 @@ static void burst_take(struct net_pair *pair, unsigned int most)
 }
 
 /*
- * Sends a burst in one system call. Sockets, which are full now and then, have their packets one by
- * one, in their order. Returns whether it did; nowhere[i] is set for what found no room.
+ * The next three send the packets of a burst; those that a back end refuses are lost. They return
+ * how many came to their end so: all, or those before the one for which the back end has no room.
  */
-static bool burst_write(struct net_burst *burst, const struct net_pair *out, bool *nowhere)
-{
-	struct write_ring *writes = out->net->thread->writes;
-	struct write_op ops[WRITE_RING_MAX];
-	unsigned int count = 0, at = 0;
 
-	if (!out->net->tap || !writes || burst->count < 2)
-		return false;
+static unsigned int burst_send_singly(const struct net_burst *burst, struct net_pair *out)
+{
+	unsigned int sent = 0;
+
+	while (sent < burst->count && send_packet(out, &burst->packets[sent]) != -EAGAIN)
+		sent++;
+	return sent;
+}
+
+/* For a tap, which has room for many; what all the same was overtaken and has none is lost. */
+static unsigned int burst_send_at_once(const struct net_burst *burst, struct net_pair *out)
+{
+	struct write_op ops[WRITE_RING_MAX];
+	bool left[WRITE_RING_MAX];
+	unsigned int count = 0, at = 0, gone = 0; /* with the last that was sent */
+
 	for (unsigned int i = 0; i < burst->count; i++)
 		if (burst->packets[i].count)
 			ops[count++] = (struct write_op){.iov = burst->packets[i].iov,
 							 .count = burst->packets[i].count};
-	if (!write_ring_write(writes, out->fd, ops, count))
-		return false;
-	for (unsigned int i = 0; i < burst->count; i++)
-		nowhere[i] = burst->packets[i].count && ops[at++].result == -EAGAIN;
-	return true;
-}
-
-/*
- * Sends the packets of a burst; those that a back end refuses are lost. Returns how many came to
- * their end so: all, or those before the one for which the back end has no room.
- */
-static unsigned int burst_send(struct net_pair *pair)
-{
-	struct net_burst *burst = &pair->net->burst;
-	bool left[WRITE_RING_MAX];
-	unsigned int gone = 0; /* with the last that was sent */
-
-	/* Without a link packets go nowhere, as on a wire. */
-	if (!pair->net->fd_count)
-		return burst->count;
-	if (!burst_write(burst, outlet(pair), left))
-		memset(left, true, sizeof(left));
-	for (unsigned int i = 0; i < burst->count; i++)
+	if (!write_ring_write(out->net->thread->writes, out->fd, ops, count))
+		return burst_send_singly(burst, out);
+	for (unsigned int i = 0; i < burst->count; i++) {
+		left[i] = burst->packets[i].count && ops[at++].result == -EAGAIN;
 		if (!left[i])
 			gone = i + 1;
-	/* One that was full in between, and is still: what was overtaken is lost. */
+	}
 	for (unsigned int i = 0; i < burst->count; i++)
-		if (left[i] && send_packet(outlet(pair), &burst->packets[i]) == -EAGAIN &&
-		    i >= gone)
+		if (left[i] && send_packet(out, &burst->packets[i]) == -EAGAIN && i >= gone)
 			return i;
 	return burst->count;
+}
+
+static unsigned int burst_send(struct net_pair *pair)
+{
+	struct net *net = pair->net;
+
+	/* Without a link packets go nowhere, as on a wire. */
+	if (!net->fd_count)
+		return net->burst.count;
+	if (net->burst.count > 1 && net->tap && net->thread->writes)
+		return burst_send_at_once(&net->burst, outlet(pair));
+	return burst_send_singly(&net->burst, outlet(pair));
 }
 
 /* Gives back what was sent, to the driver, and what was not, to be taken again. */
@@ -143,25 +144,40 @@ static void burst_end(struct net_pair *pair, unsigned int sent)
 	net_pair_watch(outlet(pair));
 }
 
+/* Whether there are packets for another burst; if there are none, the driver notifies of the next.
+ */
+static bool has_more(struct net_pair *pair)
+{
+	struct net *net = pair->net;
+
+	/* Who has stopped it has it go on, too. */
+	if (pair->tx_blocked || net->dev.broken || net->dev.held ||
+	    rate_gate_is_closed(&net->tx_gate))
+		return false;
+	return virtqueue_rest(&net->dev.queues[net_tx_queue(pair)]);
+}
+
 void net_tx(struct net_pair *pair)
 {
 	struct net *net = pair->net;
 	struct virtqueue *vq = &net->dev.queues[net_tx_queue(pair)];
 	unsigned int budget = NET_BUDGET, most = burst_most(net);
+	bool more = true;
 
-	if (pair->tx_blocked || pair->vhost)
+	if (!net->dev.active || pair->tx_blocked || pair->vhost)
 		return;
-	/* While these are sent more may come, which need no notification. */
-	virtqueue_poll(vq);
-	do {
+	while (more && budget) {
+		/* What comes while these are sent needs no notification. */
+		virtqueue_poll(vq);
 		burst_take(pair, most < budget ? most : budget);
 		burst_end(pair, burst_send(pair));
 		budget -= net->burst.count;
-	} while (budget && net->burst.count && !pair->tx_blocked);
+		more = has_more(pair);
+		/* A guest that takes back what it has shown does not keep us here. */
+		if (!net->burst.count)
+			break;
+	}
 	virtio_queue_interrupt(&net->dev, vq);
-	/* Who has stopped this has it go on as well. */
-	if (pair->tx_blocked || net->dev.held || rate_gate_is_closed(&net->tx_gate))
-		return;
-	if (!budget || virtqueue_rest(vq))
+	if (more)
 		virtio_queue_again(&net->dev, net_tx_queue(pair));
 }

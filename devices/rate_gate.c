@@ -59,13 +59,11 @@ void rate_gate_hurry(struct rate_gate *gate)
 		return;
 }
 
-bool rate_gate_is_closed(struct rate_gate *gate)
+bool rate_gate_has_to_wait(struct rate_gate *gate)
 {
 	struct itimerspec when = {0};
 	uint64_t wait;
 
-	if (!rate_limit_is_set(&gate->limit))
-		return false;
 	wait = rate_limit_wait(&gate->limit, now_ns());
 	if (!wait)
 		return false;

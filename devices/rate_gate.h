@@ -27,8 +27,14 @@ void rate_gate_destroy(struct rate_gate *gate);
 /* What waits goes by the new rates at once. Returns 0 or a negative errno. */
 int rate_gate_set(struct rate_gate *gate, struct rate bytes, struct rate operations);
 
+/* Of one that has a limit. */
+bool rate_gate_has_to_wait(struct rate_gate *gate);
+
 /* Whether what comes has to wait; opened is called once it need not. */
-bool rate_gate_is_closed(struct rate_gate *gate);
+static inline bool rate_gate_is_closed(struct rate_gate *gate)
+{
+	return rate_limit_is_set(&gate->limit) && rate_gate_has_to_wait(gate);
+}
 
 /* Who waits is called at once, and asks again. For when the answer may be another one now. */
 void rate_gate_hurry(struct rate_gate *gate);

@@ -3,7 +3,7 @@
 FUZZERS := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 # Beside what is tested, the synthetic driver of the unit tests.
 FUZZ_LIBRARY := $(wildcard common/*.c devices/*.c protocol/*.c) \
-		tests/unit/driver.c tests/unit/vsock_guest.c
+		tests/unit/driver.c tests/unit/tap.c tests/unit/vsock_guest.c
 # What a fuzzer needs of vmm/ and runtime/, and libraries.
 FUZZ_control = $(wildcard vmm/control*.c) vmm/agent.c vmm/peer.c vmm/exec.c vmm/stdio.c
 FUZZ_elf = vmm/elf.c

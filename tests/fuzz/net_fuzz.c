@@ -1,7 +1,8 @@
 /*
  * Hostile rings of a NIC, while packets come in from outside. The device is started once, with its
- * thread; each input resets it, negotiates, and is cut into chains and packets. The second of two
- * NICs has a stream of frames for its back end, in which the input's bytes come as they are.
+ * thread; each input resets it, negotiates, and is cut into chains and packets. The second of the
+ * NICs has a stream of frames for its back end, in which the input's bytes come as they are, and
+ * the third a tap, where there can be one, to which packets go in bursts.
  */
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "devices/net.h"
 #include "tests/fuzz/input.h"
 #include "tests/unit/driver.h"
+#include "tests/unit/tap.h"
 
 #include <linux/virtio_net.h>
 
@@ -25,17 +27,26 @@ struct target {
 	uint64_t data; /* gpa of the buffers of all chains */
 };
 
-static struct target targets[2];
+enum { PACKETS, STREAM, TAP, TARGETS };
+
+static struct target targets[TARGETS];
+static int tap = -1, tap_outside = -1;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	for (unsigned int i = 0; i < 2; i++) {
+	if (tap_is_possible()) {
+		tap_enter_namespace();
+		tap = tap_open();
+		tap_outside = tap_open_outside();
+	}
+	for (unsigned int i = 0; i < TARGETS; i++) {
 		struct target *target = &targets[i];
-		struct net_options options = {.name = "fuzz", .pairs = i ? 1 : PAIRS, .plain = i};
+		struct net_options options = {
+			.name = "fuzz", .pairs = i ? 1 : PAIRS, .plain = i == STREAM};
 
-		target->type = i ? SOCK_STREAM : SOCK_SEQPACKET;
+		target->type = i == STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
 		target->queues = 2 * options.pairs + 1;
 		driver_init(&target->driver);
 		driver_check(net_create(&target->net, &options, &target->driver.mem, NULL) == 0);
@@ -138,7 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
 	uint8_t first = input_u8(&input);
-	struct target *target = &targets[first & 1];
+	bool by_tap = (first & 9) == 8 && tap >= 0;
+	struct target *target = &targets[by_tap ? TAP : first & 1];
 	uint64_t features = DRIVER_FEATURES | (net_device(target->net)->features & 0xffffffff);
 	int pair[2];
 
@@ -147,7 +159,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (first & 2)
 		features &= ~(1ull << VIRTIO_NET_F_MRG_RXBUF);
 	driver_forget(&target->driver);
-	driver_check(socketpair(AF_UNIX, target->type | SOCK_CLOEXEC, 0, pair) == 0);
+	if (by_tap) {
+		pair[0] = dup(tap_outside);
+		pair[1] = dup(tap);
+	} else {
+		driver_check(socketpair(AF_UNIX, target->type | SOCK_CLOEXEC, 0, pair) == 0);
+	}
 	driver_check(net_attach(target->net, &pair[1], 1, NULL) == 0);
 	driver_start(&target->driver, features);
 	target->data = driver_alloc(&target->driver, DATA_LEN);

@@ -1,7 +1,6 @@
 #include "tests/unit/tap.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <fcntl.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "tests/unit/driver.h"
 
 bool tap_is_possible(void)
 {
@@ -24,11 +24,11 @@ void tap_enter_namespace(void)
 {
 	cleanup_fd int fd = -1;
 
-	ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
+	driver_check(unshare(CLONE_NEWNET) == 0);
 	/* IPv6 says things of its own on every interface. */
 	fd = open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0)
-		ck_assert_int_eq(write(fd, "1", 1), 1);
+		driver_check(write(fd, "1", 1) == 1);
 }
 
 int tap_open(void)
@@ -37,8 +37,8 @@ int tap_open(void)
 				.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ioctl(fd, TUNSETIFF, &request), 0);
+	driver_check(fd >= 0);
+	driver_check(ioctl(fd, TUNSETIFF, &request) == 0);
 	return fd;
 }
 
@@ -50,8 +50,8 @@ int tap_open_outside(void)
 				      .sll_protocol = htons(TAP_ETHERTYPE),
 				      .sll_ifindex = (int)if_nametoindex("test0")};
 
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ioctl(fd, SIOCSIFFLAGS, &request), 0);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	driver_check(fd >= 0);
+	driver_check(ioctl(fd, SIOCSIFFLAGS, &request) == 0);
+	driver_check(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
 	return fd;
 }
