@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-int guest_memory_add(struct guest_memory *mem, uint64_t gpa, uint64_t len, void *bytes)
+static int add(struct guest_memory *mem, uint64_t gpa, uint64_t len, void *bytes,
+	       struct guest_region **out)
 {
 	struct guest_region *region;
 
@@ -12,18 +13,43 @@ int guest_memory_add(struct guest_memory *mem, uint64_t gpa, uint64_t len, void 
 	for (unsigned int i = 0; i < mem->count; i++) {
 		const struct guest_region *other = &mem->regions[i];
 
-		if (gpa < other->gpa + other->len && other->gpa < gpa + len)
+		if (gpa < other->gpa + other->room && other->gpa < gpa + len)
 			return -EINVAL;
 	}
 	if (mem->count == GUEST_MEMORY_REGIONS_MAX)
 		return -ENOSPC;
 	region = &mem->regions[mem->count++];
 	region->gpa = gpa;
-	region->len = len;
+	region->len = region->room = len;
 	region->bytes = bytes;
 	region->fd = -1;
 	region->fd_offset = 0;
+	*out = region;
 	return 0;
+}
+
+int guest_memory_add(struct guest_memory *mem, uint64_t gpa, uint64_t len, void *bytes)
+{
+	struct guest_region *region;
+
+	return add(mem, gpa, len, bytes, &region);
+}
+
+int guest_memory_reserve(struct guest_memory *mem, uint64_t gpa, uint64_t room, void *bytes, int fd)
+{
+	struct guest_region *region;
+	int ret = add(mem, gpa, room, bytes, &region);
+
+	if (ret < 0)
+		return ret;
+	region->len = 0;
+	region->fd = fd;
+	return 0;
+}
+
+void guest_region_grow(struct guest_region *region, uint64_t len)
+{
+	__atomic_store_n(&region->len, len, __ATOMIC_RELEASE);
 }
 
 void guest_memory_set_file(struct guest_memory *mem, int fd, const void *base)
@@ -42,10 +68,10 @@ const struct guest_region *guest_memory_find(const struct guest_memory *mem, uin
 	for (unsigned int i = 0; i < mem->count; i++) {
 		const struct guest_region *region = &mem->regions[i];
 		/* Below the region it wraps, and is beyond every length. */
-		uint64_t offset = gpa - region->gpa;
+		uint64_t offset = gpa - region->gpa, len_now = guest_region_len(region);
 
 		/* Subtractions only: neither sum of the guest's numbers can be trusted to fit. */
-		if (offset < region->len && len <= region->len - offset)
+		if (offset < len_now && len <= len_now - offset)
 			return region;
 	}
 	return NULL;

@@ -12,7 +12,8 @@
 
 struct guest_region {
 	uint64_t gpa;	/* guest physical address of the first byte */
-	uint64_t len;	/* bytes */
+	uint64_t len;	/* bytes; of one that grows by guest_region_len */
+	uint64_t room;	/* bytes that are mapped: what len can become */
 	uint8_t *bytes; /* where it is mapped; not owned */
 	int fd;		/* the file that is mapped there, shared, or -1; not owned */
 	uint64_t fd_offset;
@@ -26,7 +27,20 @@ struct guest_memory {
 /* Adds a region. Returns 0, -ENOSPC, or -EINVAL for an empty, wrapping or overlapping one. */
 int guest_memory_add(struct guest_memory *mem, uint64_t gpa, uint64_t len, void *bytes);
 
-/* All regions lie in one shared mapping of fd, which begins at base. */
+/*
+ * Adds a region of room bytes at which there is nothing yet, in a shared mapping of fd that begins
+ * there. It grows under the eyes of other threads, and never shrinks: a pointer into it stays good.
+ */
+int guest_memory_reserve(struct guest_memory *mem, uint64_t gpa, uint64_t room, void *bytes,
+			 int fd);
+void guest_region_grow(struct guest_region *region, uint64_t len);
+
+static inline uint64_t guest_region_len(const struct guest_region *region)
+{
+	return __atomic_load_n(&region->len, __ATOMIC_ACQUIRE);
+}
+
+/* All regions so far lie in one shared mapping of fd, which begins at base. */
 void guest_memory_set_file(struct guest_memory *mem, int fd, const void *base);
 
 /*

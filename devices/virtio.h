@@ -30,6 +30,7 @@ enum virtio_id {
 	VIRTIO_ID_ENTROPY = 4,
 	VIRTIO_ID_BALLOON = 5,
 	VIRTIO_ID_VSOCK = 19,
+	VIRTIO_ID_MEM = 24,
 	VIRTIO_ID_FS = 26,
 };
 

@@ -23,6 +23,7 @@ static int set_up(struct vm_memory *mem, uint64_t size, struct error *err)
 {
 	int ret;
 
+	mem->more_fd = -1;
 	mem->size = size;
 	mem->low = size < MEMORY_LOW_MAX ? size : MEMORY_LOW_MAX;
 	/* Secrets of a container do not belong into a core file of ours. */
@@ -34,24 +35,29 @@ static int set_up(struct vm_memory *mem, uint64_t size, struct error *err)
 	return ret < 0 ? error_set(err, -ret, "guest memory") : 0;
 }
 
+static int make_file(int *fd, uint64_t size, struct error *err)
+{
+	*fd = memfd_create("guest-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (*fd < 0)
+		return error_set(err, errno, "guest memory: memfd_create");
+	if (ftruncate(*fd, (off_t)size) < 0)
+		return error_set(err, errno, "guest memory: %llu MiB",
+				 (unsigned long long)size >> 20);
+	/* A vhost-user back end that shares this file must not shrink it: we would get SIGBUS. */
+	if (fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return error_set(err, errno, "guest memory: seal");
+	return 0;
+}
+
 int vm_memory_create(struct vm_memory *mem, uint64_t size, struct error *err)
 {
 	int ret;
 
 	memset(mem, 0, sizeof(*mem));
-	mem->fd = memfd_create("guest-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (mem->fd < 0)
-		return error_set(err, errno, "guest memory: memfd_create");
-	if (ftruncate(mem->fd, (off_t)size) < 0) {
-		ret = error_set(err, errno, "guest memory: %llu MiB",
-				(unsigned long long)size >> 20);
+	mem->fd = mem->more_fd = -1;
+	ret = make_file(&mem->fd, size, err);
+	if (ret < 0)
 		goto fail;
-	}
-	/* A vhost-user back end that shares this file must not shrink it: we would get SIGBUS. */
-	if (fcntl(mem->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-		ret = error_set(err, errno, "guest memory: seal");
-		goto fail;
-	}
 	mem->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem->fd,
 			 0);
 	if (mem->base == MAP_FAILED) {
@@ -72,8 +78,8 @@ fail:
 	return ret;
 }
 
-/* A private mapping of the file at an address that huge pages can be mapped to, or NULL. */
-static uint8_t *map_aligned(int fd, uint64_t size)
+/* A mapping of the file at an address that huge pages can be mapped to, or NULL. */
+static uint8_t *map_aligned(int fd, uint64_t size, int flags)
 {
 	uint8_t *room = mmap(NULL, size + HUGE, PROT_NONE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -86,8 +92,8 @@ static uint8_t *map_aligned(int fd, uint64_t size)
 	if (base > room)
 		munmap(room, (size_t)(base - room));
 	munmap(base + size, (size_t)(end - base - size));
-	if (mmap(base, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, fd,
-		 0) != MAP_FAILED)
+	if (mmap(base, size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE | MAP_FIXED, fd, 0) !=
+	    MAP_FAILED)
 		return base;
 	munmap(base, size);
 	return NULL;
@@ -120,8 +126,8 @@ int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, int pages
 	int ret;
 
 	memset(mem, 0, sizeof(*mem));
-	mem->fd = -1;
-	mem->base = map_aligned(file_fd, size);
+	mem->fd = mem->more_fd = -1;
+	mem->base = map_aligned(file_fd, size, MAP_PRIVATE);
 	if (!mem->base)
 		return error_set(err, errno, "guest memory: map the template");
 	ret = set_up(mem, size, err);
@@ -231,7 +237,7 @@ static int save_range(const struct vm_memory *mem, int fd, uint64_t start, uint6
  */
 void vm_memory_gather(int file_fd, uint64_t size)
 {
-	uint8_t *base = map_aligned(file_fd, size);
+	uint8_t *base = map_aligned(file_fd, size, MAP_PRIVATE);
 	struct extent extent = {0};
 
 	while (base && extent_next(file_fd, extent.end, (off_t)size, &extent) > 0) {
@@ -297,6 +303,12 @@ void vm_memory_use_small_pages(const struct vm_memory *mem, uint64_t offset)
 		madvise(mem->base + offset, HUGE, MADV_NOHUGEPAGE);
 }
 
+static bool is_more(const struct vm_memory *mem, const void *bytes)
+{
+	return mem->more &&
+	       (uintptr_t)bytes - (uintptr_t)mem->more->bytes < (uintptr_t)mem->more->room;
+}
+
 void vm_memory_release(const struct vm_memory *mem, void *bytes, size_t len)
 {
 	uintptr_t start = ((uintptr_t)bytes + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
@@ -305,7 +317,8 @@ void vm_memory_release(const struct vm_memory *mem, void *bytes, size_t len)
 	/* A shared file keeps its pages until there is a hole; a clone only drops its own copies.
 	 */
 	if (start < end)
-		madvise((void *)start, end - start, mem->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED);
+		madvise((void *)start, end - start,
+			mem->fd >= 0 || is_more(mem, bytes) ? MADV_REMOVE : MADV_DONTNEED);
 }
 
 void vm_memory_destroy(struct vm_memory *mem)
@@ -314,16 +327,68 @@ void vm_memory_destroy(struct vm_memory *mem)
 		munmap(mem->base, mem->size);
 	mem->base = NULL;
 	close_fd(&mem->fd);
+	if (mem->more)
+		munmap(mem->more->bytes, mem->more->room);
+	mem->more = NULL;
+	close_fd(&mem->more_fd);
 }
 
 int vm_memory_attach(const struct vm_memory *mem, struct kvm *kvm, struct error *err)
 {
 	for (unsigned int i = 0; i < mem->map.count; i++) {
 		const struct guest_region *region = &mem->map.regions[i];
-		int ret = kvm_add_memory(kvm, i, region->gpa, region->len, region->bytes, err);
+		int ret = !region->len ? 0
+				       : kvm_add_memory(kvm, i, region->gpa, region->len,
+							region->bytes, err);
 
 		if (ret < 0)
 			return ret;
 	}
+	return 0;
+}
+
+/* --- what comes later --- */
+
+int vm_memory_reserve(struct vm_memory *mem, uint64_t room, struct error *err)
+{
+	uint64_t high = mem->size > mem->low ? mem->size - mem->low : 0;
+	uint64_t gpa = (MEMORY_HIGH_START + high + MEMORY_MORE_ALIGN - 1) &
+		       ~(MEMORY_MORE_ALIGN - 1);
+	uint8_t *bytes = NULL;
+	int ret = make_file(&mem->more_fd, room, err);
+
+	if (ret < 0)
+		return ret;
+	bytes = map_aligned(mem->more_fd, room, MAP_SHARED);
+	if (!bytes)
+		return error_set(err, errno, "guest memory: map %llu MiB for later",
+				 (unsigned long long)room >> 20);
+	madvise(bytes, room, MADV_DONTDUMP);
+	madvise(bytes, room, MADV_HUGEPAGE);
+	ret = guest_memory_reserve(&mem->map, gpa, room, bytes, mem->more_fd);
+	if (ret < 0) {
+		munmap(bytes, room);
+		return error_set(err, -ret, "guest memory: room for more");
+	}
+	mem->more = &mem->map.regions[mem->map.count - 1];
+	return 0;
+}
+
+int vm_memory_grow(struct vm_memory *mem, struct kvm *kvm, uint64_t len, struct error *err)
+{
+	uint64_t old = mem->more ? mem->more->len : 0;
+	int ret;
+
+	if (!mem->more || len > mem->more->room)
+		return error_say(err, ERANGE, "guest memory: there is no room for %llu MiB more",
+				 (unsigned long long)len >> 20);
+	if (len <= old)
+		return 0;
+	ret = kvm_add_memory(kvm, mem->map.count + mem->more_slots, mem->more->gpa + old, len - old,
+			     mem->more->bytes + old, err);
+	if (ret < 0)
+		return ret;
+	mem->more_slots++;
+	guest_region_grow(mem->more, len);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /*
  * The guest's memory: one memfd, mapped once. What lies below 3 GiB starts at address 0, the rest
- * at 4 GiB; the hole between is for devices.
+ * at 4 GiB; the hole between is for devices. Behind it may be room for memory that comes later
+ * (devices/mem.h), a memfd of its own.
  */
 #ifndef VMM_MEMORY_H
 #define VMM_MEMORY_H
@@ -15,12 +16,19 @@
 #define MEMORY_LOW_MAX	  (3ull << 30)
 #define MEMORY_HIGH_START (4ull << 30)
 #define MEMORY_HUGE_PAGE  (2ull << 20)
+/* Where memory that comes later may begin: as the guest's kernel wants its largest blocks. */
+#define MEMORY_MORE_ALIGN (2ull << 30)
+/* It comes in what is the smallest block for that kernel. */
+#define MEMORY_MORE_STEP (128ull << 20)
 
 struct vm_memory {
 	int fd;
 	uint8_t *base;
 	uint64_t size; /* bytes, all of it */
 	uint64_t low;  /* bytes below the hole */
+	int more_fd;
+	struct guest_region *more; /* of map; NULL: there is no room */
+	unsigned int more_slots;   /* in KVM */
 	struct guest_memory map;
 };
 
@@ -47,6 +55,18 @@ int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, uint64_t *
  */
 int vm_memory_save(const struct vm_memory *mem, int file_fd, int origin_fd, int pages_fd,
 		   uint64_t *sum, struct error *err);
+
+/*
+ * Room for so many bytes more, a multiple of MEMORY_MORE_STEP, before anybody has looked at map. It
+ * costs a mapping and nothing else: KVM, whose tables cost by size, hears of what is there. Once.
+ */
+int vm_memory_reserve(struct vm_memory *mem, uint64_t room, struct error *err);
+
+/*
+ * There are len bytes in it from now on; never less than before. Who was told of the memory has to
+ * be told again (vhost).
+ */
+int vm_memory_grow(struct vm_memory *mem, struct kvm *kvm, uint64_t len, struct error *err);
 
 /* Has the cache of a file that was saved gathered into huge pages, where the host can. */
 void vm_memory_gather(int file_fd, uint64_t size);

@@ -3,9 +3,11 @@
  * is a list of accesses of every width, writes to guest memory, and turns of the loop.
  */
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "devices/console.h"
+#include "devices/mem.h"
 #include "devices/rng.h"
 #include "devices/vsock.h"
 #include "tests/fuzz/input.h"
@@ -14,9 +16,15 @@
 #define TURNS	4 /* of the loop, after a kick: a device that kicks itself goes on for ever */
 #define OPS_MAX 128
 
+/* Memory that grows: what is there, and what of it the guest may have. */
+#define REGION	  0x200000000ull
+#define USABLE	  (16 * MEM_BLOCK)
+#define REQUESTED (4 * MEM_BLOCK)
+
 static struct driver driver;
 static struct loop loop;
 static size_t output_len;
+static struct guest_region *region;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -24,6 +32,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argv;
 	driver_init(&driver);
 	driver_check(loop_init(&loop) == 0);
+	driver_check(guest_memory_reserve(&driver.mem, REGION, 2 * USABLE,
+					  mmap(NULL, 2 * USABLE, PROT_READ | PROT_WRITE,
+					       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
+					  -1) == 0);
+	region = &driver.mem.regions[driver.mem.count - 1];
 	return 0;
 }
 
@@ -38,7 +51,18 @@ static void console_output(void *ctx, const void *bytes, size_t len)
 	output_len += len;
 }
 
+/* Within what is usable, and whole blocks. */
+static void release(void *ctx, void *bytes, size_t len)
+{
+	uint64_t offset = (uint64_t)((uint8_t *)bytes - region->bytes);
+
+	(void)ctx;
+	driver_check(len && len % MEM_BLOCK == 0 && offset % MEM_BLOCK == 0);
+	driver_check(offset < USABLE && len <= USABLE - offset);
+}
+
 struct any_device {
+	struct mem *mem;
 	struct rng *rng;
 	struct console *console;
 	struct vsock *vsock;
@@ -50,6 +74,11 @@ static struct virtio_device *device_create(struct any_device *any, uint8_t kind)
 		.guest_cid = VSOCK_GUEST_CID, .listen_fd = -1, .loop = &loop};
 
 	memset(any, 0, sizeof(*any));
+	if (kind & 0x40) {
+		driver_check(mem_create(&any->mem, &driver.mem, region, release, NULL, NULL) == 0);
+		driver_check(mem_request(any->mem, REQUESTED) == 0);
+		return mem_device(any->mem);
+	}
 	if (kind % 3 == 0) {
 		driver_check(rng_create(&any->rng, &driver.mem, NULL) == 0);
 		return rng_device(any->rng);
@@ -63,8 +92,19 @@ static struct virtio_device *device_create(struct any_device *any, uint8_t kind)
 	return vsock_device(any->vsock);
 }
 
+static void check_plugged(const struct any_device *any)
+{
+	uint64_t requested, plugged;
+
+	if (!any->mem)
+		return;
+	mem_sizes(any->mem, &requested, &plugged);
+	driver_check(requested == REQUESTED && plugged <= requested && plugged % MEM_BLOCK == 0);
+}
+
 static void device_destroy(struct any_device *any)
 {
+	mem_destroy(any->mem);
 	rng_destroy(any->rng);
 	console_destroy(any->console);
 	vsock_destroy(any->vsock);
@@ -156,8 +196,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input input = {data, size};
 	struct any_device any;
 	uint8_t first = input_u8(&input);
-	struct virtio_device *dev = device_create(&any, first);
+	struct virtio_device *dev;
 
+	region->len = first & 0x40 ? USABLE : 0;
+	dev = device_create(&any, first);
 	driver_more_features = first & 0x80 ? 1ull << VIRTIO_F_RING_PACKED : 0;
 	driver_forget(&driver);
 	memset(driver.queues, 0, sizeof(driver.queues));
@@ -167,6 +209,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		step(&input);
 	turn();
 	driver_check(output_len <= (size_t)OPS_MAX * TURNS * 32 * 64 * 1024);
+	check_plugged(&any);
 	driver_reset(&driver);
 	driver_check(driver_read(&driver, VIRTIO_MMIO_STATUS) == 0);
 	driver_detach(&driver);

@@ -52,6 +52,24 @@ START_TEST(bad_regions_are_refused)
 }
 END_TEST
 
+START_TEST(a_region_that_grows_is_reached_as_far_as_it_has_grown)
+{
+	struct guest_memory mem = two_regions();
+	static uint8_t more[4096];
+
+	ck_assert_int_eq(guest_memory_reserve(&mem, 0x1070, sizeof(more), more, 7), -EINVAL);
+	ck_assert_int_eq(guest_memory_reserve(&mem, 0x8000, sizeof(more), more, 7), 0);
+	ck_assert_int_eq(guest_memory_add(&mem, 0x8fff, 64, more), -EINVAL);
+	ck_assert_ptr_null(guest_memory_range(&mem, 0x8000, 1));
+	guest_region_grow(&mem.regions[2], 64);
+	ck_assert_ptr_eq(guest_memory_range(&mem, 0x8000, 64), more);
+	ck_assert_ptr_null(guest_memory_range(&mem, 0x8000, 65));
+	ck_assert_ptr_null(guest_memory_range(&mem, 0x8040, 1));
+	guest_region_grow(&mem.regions[2], sizeof(more));
+	ck_assert_ptr_eq(guest_memory_range(&mem, 0x8040, 1), more + 64);
+}
+END_TEST
+
 START_TEST(copies_are_all_or_nothing)
 {
 	struct guest_memory mem = two_regions();
@@ -99,6 +117,7 @@ Suite *memory_suite(void)
 
 	tcase_add_test(tcase, ranges_are_found_or_refused);
 	tcase_add_test(tcase, bad_regions_are_refused);
+	tcase_add_test(tcase, a_region_that_grows_is_reached_as_far_as_it_has_grown);
 	tcase_add_test(tcase, copies_are_all_or_nothing);
 	tcase_add_test(tcase, lists_are_copied_and_cut);
 	suite_add_tcase(suite, tcase);

@@ -37,6 +37,7 @@
 	SUITE(rng) \
 	SUITE(state) \
 	SUITE(balloon) \
+	SUITE(mem) \
 	SUITE(console) \
 	SUITE(blk) \
 	SUITE(net) \
