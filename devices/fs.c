@@ -35,6 +35,7 @@ struct fs {
 	bool records;		/* it may keep the record of requests in flight */
 	bool recorded;		/* it does */
 	bool serving;		/* we watch the queues */
+	bool grown;		/* there is memory that the back end may not know of */
 	bool handed[FS_QUEUES]; /* the back end has, or had, this queue */
 	int fd;
 	struct vhost_user back_end;
@@ -256,6 +257,9 @@ static void settle(struct fs *fs)
 		if (ret == 0)
 			fs->state = FS_IDLE;
 	}
+	if (ret == 0 && fs->grown && fs->state == FS_RUNNING)
+		ret = vhost_user_more_memory(&fs->back_end, fs->dev.mem, &err);
+	fs->grown = false;
 	if (fs->state == FS_LOST)
 		serve(fs);
 	if (ret < 0) {
@@ -361,6 +365,26 @@ int fs_attach(struct fs *fs, int fd, struct error *err)
 out:
 	pthread_mutex_unlock(&fs->dev.lock);
 	return ret;
+}
+
+bool fs_takes_memory(struct fs *fs)
+{
+	bool takes;
+
+	pthread_mutex_lock(&fs->dev.lock);
+	takes = fs->state != FS_RUNNING || vhost_user_takes_memory(&fs->back_end);
+	pthread_mutex_unlock(&fs->dev.lock);
+	return takes;
+}
+
+void fs_memory_grown(struct fs *fs)
+{
+	pthread_mutex_lock(&fs->dev.lock);
+	fs->grown = fs->thread_runs;
+	tell_thread(fs);
+	while (fs->grown)
+		pthread_cond_wait(&fs->settled, &fs->dev.lock);
+	pthread_mutex_unlock(&fs->dev.lock);
 }
 
 int fs_create(struct fs **out, const struct fs_options *options, const struct guest_memory *mem,

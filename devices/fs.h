@@ -37,6 +37,13 @@ int fs_create(struct fs **out, const struct fs_options *options, const struct gu
 /* Gives a device without a back end its own; a guest's requests have waited for it. Once. */
 int fs_attach(struct fs *fs, int fd, struct error *err);
 
+/*
+ * A region of its memory has grown: the back end knows of it, or is lost, when this returns. Not
+ * before fs_takes_memory has said that it can be told. On one thread.
+ */
+bool fs_takes_memory(struct fs *fs);
+void fs_memory_grown(struct fs *fs);
+
 /* Only after its transport is gone. */
 void fs_destroy(struct fs *fs);
 

@@ -204,7 +204,10 @@ static void mem_reset(struct virtio_device *dev)
 	(void)dev;
 }
 
-/* What was saved. The blocks follow in a record of their own, as many as were usable. */
+/*
+ * What was saved. The blocks follow in a record of their own, as many as were usable: none, where
+ * there is nothing in them, as if the region had never grown.
+ */
 struct saved_mem {
 	uint64_t gpa, room, usable, requested;
 };
@@ -221,7 +224,7 @@ static int mem_save(struct virtio_device *dev, struct records *out, uint32_t num
 	struct saved_mem saved = {
 		.gpa = mem->region->gpa,
 		.room = mem->region->room,
-		.usable = guest_region_len(mem->region),
+		.usable = mem->requested || mem->plugged ? guest_region_len(mem->region) : 0,
 		.requested = mem->requested,
 	};
 

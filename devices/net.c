@@ -562,6 +562,19 @@ static int check_fd(const struct net *net, int fd, struct error *err)
 	return 0;
 }
 
+int net_memory_grown(struct net *net, struct error *err)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&net->dev.lock);
+	if (net->vhost)
+		ret = net_vhost_set_memory(net->vhost, err);
+	if (ret == 0 && net->next_vhost)
+		ret = net_vhost_set_memory(net->next_vhost, err);
+	pthread_mutex_unlock(&net->dev.lock);
+	return ret;
+}
+
 int net_attach(struct net *net, const int *fds, unsigned int fd_count, struct error *err)
 {
 	struct net_vhost *vhost = NULL;

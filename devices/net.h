@@ -54,6 +54,9 @@ int net_attach(struct net *net, const int *fds, unsigned int fd_count, struct er
  */
 int net_limit(struct net *net, const struct rate rx[2], const struct rate tx[2], struct error *err);
 
+/* A region of its memory has grown. On the thread that attaches. */
+int net_memory_grown(struct net *net, struct error *err);
+
 /*
  * The address a NIC has until the driver gives it another: 02:62:6b:00:00:index. The guest's agent
  * knows by it which NIC is which.

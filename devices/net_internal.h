@@ -164,6 +164,8 @@ bool net_vhost_is_one(int fd);
 /* Takes over as many descriptors of /dev/vhost-net, on success. */
 int net_vhost_create(struct net *net, const int *fds, unsigned int count, struct net_vhost **out,
 		     struct error *err);
+/* Tells it of memory that has come. From any thread, with the lock held. */
+int net_vhost_set_memory(struct net_vhost *vhost, struct error *err);
 /* Which of these features the driver may be offered. */
 uint64_t net_vhost_offers(const struct net_vhost *vhost, uint64_t features);
 /* Ends at once what it may still be doing. When the loop runs: by its thread. */

@@ -52,14 +52,28 @@ static int set_memory(int fd, const struct guest_memory *mem)
 
 	if (!table)
 		return -1;
-	table->nregions = mem->count;
-	for (unsigned int i = 0; i < mem->count; i++)
-		table->regions[i] = (struct vhost_memory_region){
-			.guest_phys_addr = mem->regions[i].gpa,
-			.memory_size = mem->regions[i].len,
-			.userspace_addr = (uintptr_t)mem->regions[i].bytes,
-		};
+	for (unsigned int i = 0; i < mem->count; i++) {
+		uint64_t len = guest_region_len(&mem->regions[i]);
+
+		/* At some there is nothing yet. */
+		if (len)
+			table->regions[table->nregions++] = (struct vhost_memory_region){
+				.guest_phys_addr = mem->regions[i].gpa,
+				.memory_size = len,
+				.userspace_addr = (uintptr_t)mem->regions[i].bytes,
+			};
+	}
 	return ioctl(fd, VHOST_SET_MEM_TABLE, table);
+}
+
+int net_vhost_set_memory(struct net_vhost *vhost, struct error *err)
+{
+	const struct virtio_device *dev = &vhost->net->dev;
+
+	for (unsigned int i = 0; i < vhost->count; i++)
+		if (set_memory(vhost->fds[i], dev->mem) < 0)
+			return error_set(err, errno, "%s: vhost-net: memory", dev->name);
+	return 0;
 }
 
 int net_vhost_create(struct net *net, const int *fds, unsigned int count, struct net_vhost **out,
@@ -67,6 +81,7 @@ int net_vhost_create(struct net *net, const int *fds, unsigned int count, struct
 {
 	const struct virtio_device *dev = &net->dev;
 	cleanup_free struct net_vhost *vhost = calloc(1, sizeof(*vhost));
+	int ret;
 
 	if (!vhost)
 		return error_set(err, ENOMEM, "%s: vhost-net", dev->name);
@@ -80,10 +95,11 @@ int net_vhost_create(struct net *net, const int *fds, unsigned int count, struct
 	for (unsigned int i = 0; i < count; i++) {
 		if (ioctl(fds[i], VHOST_SET_OWNER) < 0)
 			return error_set(err, errno, "%s: vhost-net: owner", dev->name);
-		if (set_memory(fds[i], dev->mem) < 0)
-			return error_set(err, errno, "%s: vhost-net: memory", dev->name);
 		vhost->fds[i] = fds[i];
 	}
+	ret = net_vhost_set_memory(vhost, err);
+	if (ret < 0)
+		return ret;
 	vhost->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (vhost->timer_fd < 0)
 		return error_set(err, errno, "%s: timer", dev->name);

@@ -28,6 +28,7 @@ enum request {
 	GET_QUEUE_NUM = 17,
 	SET_VRING_ENABLE = 18,
 	SET_INFLIGHT_FD = 32,
+	ADD_MEM_REG = 37,
 };
 
 #define FLAG_VERSION	  1u
@@ -45,15 +46,22 @@ struct header {
 	uint32_t len; /* of the payload, bytes */
 };
 
+struct memory_region {
+	uint64_t gpa;
+	uint64_t len;
+	uint64_t user_addr; /* what queue addresses are given in: here the gpa again */
+	uint64_t fd_offset;
+};
+
 struct memory_table {
 	uint32_t count;
 	uint32_t padding;
-	struct memory_region {
-		uint64_t gpa;
-		uint64_t len;
-		uint64_t user_addr; /* what queue addresses are given in: here the gpa again */
-		uint64_t fd_offset;
-	} regions[GUEST_MEMORY_REGIONS_MAX];
+	struct memory_region regions[GUEST_MEMORY_REGIONS_MAX];
+};
+
+struct memory_piece {
+	uint64_t padding;
+	struct memory_region region;
 };
 
 struct inflight_area {
@@ -70,6 +78,7 @@ union payload {
 	struct vhost_vring_state state;
 	struct vhost_vring_addr addr;
 	struct memory_table memory;
+	struct memory_piece piece;
 	struct inflight_area inflight;
 };
 
@@ -311,7 +320,7 @@ int vhost_user_open(struct vhost_user *vu, unsigned int queue_count, uint64_t un
 				 vu->name);
 	if ((ret = get_number(vu, GET_PROTOCOL_FEATURES, &protocol, "protocol features", err)) < 0)
 		return ret;
-	protocol &= VHOST_USER_MQ | VHOST_USER_ACK | VHOST_USER_INFLIGHT;
+	protocol &= VHOST_USER_MQ | VHOST_USER_ACK | VHOST_USER_INFLIGHT | VHOST_USER_REGIONS;
 	protocol |= unsaid;
 	if (!(protocol & VHOST_USER_MQ) && queue_count > 1)
 		return error_say(err, EPROTO, "%s: back end: it has one queue only", vu->name);
@@ -327,29 +336,63 @@ int vhost_user_open(struct vhost_user *vu, unsigned int queue_count, uint64_t un
 	return set(vu, SET_OWNER, NULL, 0, NULL, 0, "owner", err);
 }
 
+/* What a region has beyond offset. */
+static struct memory_region describe(const struct guest_region *region, uint64_t offset)
+{
+	return (struct memory_region){
+		.gpa = region->gpa + offset,
+		.len = guest_region_len(region) - offset,
+		.user_addr = region->gpa + offset,
+		.fd_offset = region->fd_offset + offset,
+	};
+}
+
+/* Regions at which there is nothing yet are left out. */
 static int set_memory(struct vhost_user *vu, const struct guest_memory *mem, struct error *err)
 {
-	union payload payload = {.memory = {.count = mem->count}};
+	union payload payload = {.memory = {.count = 0}};
+	struct memory_table *table = &payload.memory;
 	int fds[FDS_MAX];
 
 	for (unsigned int i = 0; i < mem->count; i++) {
-		const struct guest_region *region = &mem->regions[i];
+		struct memory_region region = describe(&mem->regions[i], 0);
 
-		if (region->fd < 0)
+		vu->told[i] = region.len;
+		if (!region.len)
+			continue;
+		if (mem->regions[i].fd < 0)
 			return error_say(err, EINVAL, "%s: guest memory cannot be shared",
 					 vu->name);
-		payload.memory.regions[i] = (struct memory_region){
-			.gpa = region->gpa,
-			.len = region->len,
-			.user_addr = region->gpa,
-			.fd_offset = region->fd_offset,
-		};
-		fds[i] = region->fd;
+		fds[table->count] = mem->regions[i].fd;
+		table->regions[table->count++] = region;
 	}
+	vu->pieces = table->count;
 	return set(vu, SET_MEM_TABLE, &payload,
 		   offsetof(struct memory_table, regions) +
-			   mem->count * sizeof(struct memory_region),
-		   fds, mem->count, "memory", err);
+			   table->count * sizeof(struct memory_region),
+		   fds, table->count, "memory", err);
+}
+
+bool vhost_user_takes_memory(const struct vhost_user *vu)
+{
+	return (vu->protocol & VHOST_USER_REGIONS) && vu->pieces < VHOST_USER_REGIONS_MAX;
+}
+
+int vhost_user_more_memory(struct vhost_user *vu, const struct guest_memory *mem, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < mem->count; i++) {
+		union payload payload = {.piece.region = describe(&mem->regions[i], vu->told[i])};
+
+		if (!payload.piece.region.len)
+			continue;
+		ret = set(vu, ADD_MEM_REG, &payload, sizeof(payload.piece), &mem->regions[i].fd, 1,
+			  "more memory", err);
+		vu->told[i] += payload.piece.region.len;
+		vu->pieces++;
+	}
+	return ret;
 }
 
 int vhost_user_configure(struct vhost_user *vu, uint64_t features, const struct guest_memory *mem,

@@ -23,6 +23,10 @@
 #define VHOST_USER_MQ	    (1ull << 0)
 #define VHOST_USER_ACK	    (1ull << 3)	 /* REPLY_ACK */
 #define VHOST_USER_INFLIGHT (1ull << 12) /* INFLIGHT_SHMFD */
+#define VHOST_USER_REGIONS  (1ull << 15) /* CONFIGURE_MEM_SLOTS */
+
+/* Regions of memory that any back end has places for; of libvhost-user it is the number. */
+#define VHOST_USER_REGIONS_MAX 32
 
 struct vhost_user {
 	int fd; /* not owned */
@@ -30,6 +34,9 @@ struct vhost_user {
 	int timeout_ms;
 	uint64_t features; /* of the device, as the back end offers them */
 	uint64_t protocol; /* agreed upon */
+	/* Memory that it has been told of: bytes of each region, and in how many pieces. */
+	uint64_t told[GUEST_MEMORY_REGIONS_MAX];
+	unsigned int pieces;
 };
 
 /* fd: a connected stream socket; it is made non-blocking. name is for messages. */
@@ -45,6 +52,14 @@ int vhost_user_open(struct vhost_user *vu, unsigned int queue_count, uint64_t un
 /* The features that the driver accepted, and all guest memory, which must be file-backed. */
 int vhost_user_configure(struct vhost_user *vu, uint64_t features, const struct guest_memory *mem,
 			 struct error *err);
+
+/*
+ * Memory that has come to regions since then, a piece for each, while it goes on with its requests.
+ * Only where it can be told so.
+ */
+int vhost_user_more_memory(struct vhost_user *vu, const struct guest_memory *mem,
+			   struct error *err);
+bool vhost_user_takes_memory(const struct vhost_user *vu);
 
 /*
  * The back end notes in this memory, len zeroed bytes of fd, which requests it has taken and not

@@ -337,6 +337,15 @@ int proto_decode_attach(const struct proto_frame *frame, struct proto_attach *ou
 	return 0;
 }
 
+int proto_decode_bytes(const void *parameters, size_t len, uint64_t *out)
+{
+	if (len != sizeof(*out))
+		return -EPROTO;
+	memcpy(out, parameters, len);
+	*out = le64toh(*out);
+	return 0;
+}
+
 int proto_decode_rates(const void *parameters, size_t len, struct proto_rates *out)
 {
 	if (len != sizeof(*out))
@@ -390,6 +399,10 @@ int proto_decode_status(const struct proto_frame *frame, struct proto_status *ou
 	out->started_ns = le64toh(out->started_ns);
 	out->template_use = le32toh(out->template_use);
 	out->oom_kills = le64toh(out->oom_kills);
+	out->memory_boot = le64toh(out->memory_boot);
+	out->memory_room = le64toh(out->memory_room);
+	out->memory_requested = le64toh(out->memory_requested);
+	out->memory_plugged = le64toh(out->memory_plugged);
 	if (out->state < PROTO_STATE_CREATING || out->state > PROTO_STATE_PAUSED)
 		return -EPROTO;
 	return 0;

@@ -143,6 +143,11 @@ enum proto_attach_kind {
 	 * 0, no parameters.
 	 */
 	PROTO_ATTACH_LOG,
+	/*
+	 * How much memory the guest is to have beyond what it booted with. Index 0, no descriptors.
+	 * Parameters: uint64_t, bytes. What it has got of it STATUS says.
+	 */
+	PROTO_ATTACH_MEMORY,
 };
 
 struct proto_attach {
@@ -241,6 +246,11 @@ struct proto_status {
 	uint32_t template_use; /* enum proto_template_use */
 	uint32_t reserved;
 	uint64_t oom_kills;
+	/* In bytes: what it booted with, what can come to it, is to come, and has come. */
+	uint64_t memory_boot;
+	uint64_t memory_room;
+	uint64_t memory_requested;
+	uint64_t memory_plugged;
 } __attribute__((packed));
 
 /* Wire order. Structs above hold host order in memory and are converted by the codec. */
@@ -316,6 +326,8 @@ int proto_decode_attach(const struct proto_frame *frame, struct proto_attach *ou
 
 /* The parameters of PROTO_ATTACH_NET_RATES and its like. Returns 0 or -EPROTO. */
 int proto_decode_rates(const void *parameters, size_t len, struct proto_rates *out);
+/* Those of PROTO_ATTACH_MEMORY. */
+int proto_decode_bytes(const void *parameters, size_t len, uint64_t *out);
 
 /* ERROR with code (positive errno) and text, cut to PROTO_TEXT_MAX. */
 int proto_send_error(int fd, uint32_t id, int code, const char *text);

@@ -69,6 +69,8 @@ long long cgroup_shares_to_weight(long long shares);
 /* cgroup_limits.c: what linux.resources asks of the host's side. Returns 0 or a negative errno. */
 int cgroup_set_memory(const struct cgroup *cgroup, const json_t *resources, uint64_t bytes,
 		      struct error *err);
+/* Moves the limit of the group's memory by so many bytes, if there is one. */
+int cgroup_change_memory(const struct cgroup *cgroup, int64_t bytes, struct error *err);
 int cgroup_set_cpu(const struct cgroup *cgroup, const json_t *resources, struct error *err);
 int cgroup_set_io(const struct cgroup *cgroup, const json_t *resources, struct error *err);
 int cgroup_set_unified(const struct cgroup *cgroup, const json_t *resources, struct error *err);

@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -67,6 +68,22 @@ int cgroup_set_memory(const struct cgroup *cgroup, const json_t *resources, uint
 		ret = write_number(cgroup, "memory", "memory.swap.max",
 				   swap > limit ? swap - limit : 0, err);
 	return ret;
+}
+
+int cgroup_change_memory(const struct cgroup *cgroup, int64_t bytes, struct error *err)
+{
+	const char *file = cgroup->unified ? "memory.max" : "memory.limit_in_bytes";
+	const struct cgroup_folder *folder = cgroup_find(cgroup, "memory");
+	cleanup_free char *text = NULL;
+	long long limit;
+
+	if (!bytes || !folder || file_read(folder->fd, file, 64, &text, NULL) < 0)
+		return 0;
+	/* v2 says "max", v1 a number that is larger than any. */
+	limit = strtoll(text, NULL, 10);
+	if (limit <= 0 || limit > INT64_MAX / 2)
+		return 0;
+	return write_number(cgroup, "memory", file, limit + bytes, err);
 }
 
 long long cgroup_shares_to_weight(long long shares)

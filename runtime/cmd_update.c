@@ -1,6 +1,6 @@
 /*
  * update: other limits for a running container. The workload's are the guest's cgroup's; CPU time
- * and I/O are limited on the host too, where the VMM is.
+ * and I/O are limited on the host too, where the VMM is. The VM's memory follows its limit.
  */
 #include "runtime/cgroup.h"
 #include "runtime/command.h"
@@ -11,6 +11,7 @@
 #include "runtime/rates.h"
 #include "runtime/spec_check.h"
 #include "runtime/state.h"
+#include "runtime/vm_grow.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -201,30 +202,24 @@ static json_int_t field(const json_t *resources, const char *group, const char *
 	return json_integer_value(json_object_get(json_object_get(resources, group), name));
 }
 
-/* Nothing can be given that the VM has not got. */
-static int check_range(struct control *control, const json_t *resources, struct error *err)
+/* CPUs that the VM has not got cannot be given. */
+static int check_cpus(struct control *control, const json_t *resources, struct error *err)
 {
-	json_int_t limit = field(resources, "memory", "limit");
 	json_int_t quota = field(resources, "cpu", "quota");
 	json_int_t period = field(resources, "cpu", "period");
 	static struct proto_stats_full full;
 	struct proto_frame reply;
 	int ret;
 
-	if (limit <= 0 && quota <= 0)
+	if (quota <= 0)
 		return 0;
 	ret = control_request(control, PROTO_STATS, NULL, 0, LIMIT, &reply, err);
 	if (ret < 0)
 		return ret;
 	if (proto_decode_stats(&reply, &full) < 0)
 		return error_say(err, EPROTO, "the guest's statistics are malformed");
-	if (limit > 0 && (uint64_t)limit > full.stats.guest_total)
-		return error_say(err, ERANGE,
-				 "memory.limit: %lld bytes, but the VM has %llu: it can be made "
-				 "larger with io.bulkhead.memory at its creation",
-				 (long long)limit, (unsigned long long)full.stats.guest_total);
-	if (quota > 0 && (uint64_t)quota / (uint64_t)(period > 0 ? period : 100000) >=
-				 full.stats.cpus + (quota % (period > 0 ? period : 100000) == 0))
+	if ((uint64_t)quota / (uint64_t)(period > 0 ? period : 100000) >=
+	    full.stats.cpus + (quota % (period > 0 ? period : 100000) == 0))
 		log_warn("cpu.quota: the VM has only %llu CPUs: more can be given with "
 			 "io.bulkhead.vcpus at its creation",
 			 (unsigned long long)full.stats.cpus);
@@ -284,12 +279,18 @@ static int update_rates(struct state *state, struct control *control, const json
 static int update(struct state *state, const json_t *resources, struct error *err)
 {
 	struct control control = CONTROL_INIT;
+	json_int_t limit = field(resources, "memory", "limit");
 	int ret = control_connect(&control, state->dir_fd, err);
 
 	if (ret == 0)
-		ret = check_range(&control, resources, err);
+		ret = check_cpus(&control, resources, err);
+	/* There has to be as much memory as the workload may use, whichever way it goes. */
+	if (ret == 0 && limit > 0)
+		ret = vm_grow(state, &control, (uint64_t)limit, err);
 	if (ret == 0)
 		ret = update_guest(&control, resources, err);
+	if (ret == 0 && limit > 0)
+		ret = vm_shrink(state, &control, (uint64_t)limit, err);
 	if (ret == 0)
 		ret = update_host(state, resources, err);
 	if (ret == 0 && json_object_get(resources, "blockIO"))

@@ -84,9 +84,9 @@ json_t *snapshot_describe_vm(const struct vm_size *size, const struct images *im
 			     unsigned int nics)
 {
 	json_t *layers = json_array();
-	json_t *vm = json_pack("{s:i, s:i, s:i, s:o, s:i}", "memory", (int)size->memory_mib,
-			       "vcpus", (int)size->vcpus, "nics", (int)nics, "layers", layers,
-			       "scratch", images->scratch_fd);
+	json_t *vm = json_pack("{s:i, s:i, s:i, s:i, s:o, s:i}", "memory", (int)size->memory_mib,
+			       "memoryMax", (int)size->memory_max_mib, "vcpus", (int)size->vcpus,
+			       "nics", (int)nics, "layers", layers, "scratch", images->scratch_fd);
 
 	/* The numbers that they have in the VMM too. */
 	for (size_t i = 0; i < images->count; i++)
@@ -317,6 +317,10 @@ static int read_doc(struct snapshot *snapshot, struct vm_size *size, struct erro
 		return error_say(err, EINVAL, "it is of another version, not %d", VERSION);
 	ret = read_number(snapshot->doc, "memory", SETTINGS_MIN_MIB, SETTINGS_MAX_MIB,
 			  &size->memory_mib, err);
+	size->memory_max_mib = 0;
+	if (ret == 0 && json_object_get(snapshot->doc, "memoryMax"))
+		ret = read_number(snapshot->doc, "memoryMax", 0, SETTINGS_MAX_MIB,
+				  &size->memory_max_mib, err);
 	if (ret == 0)
 		ret = read_number(snapshot->doc, "vcpus", 1, SETTINGS_MAX_VCPUS, &size->vcpus, err);
 	if (ret == 0)

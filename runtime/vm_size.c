@@ -29,6 +29,18 @@ static uint32_t host_memory_mib(void)
 				     : SETTINGS_MAX_MIB;
 }
 
+uint32_t vm_size_of_limit(uint64_t limit)
+{
+	uint32_t host = host_memory_mib();
+	uint64_t mib = (limit >> 20) + (limit % (1 << 20) != 0);
+
+	if (mib < host)
+		mib += GUEST_OWN_MIB + mib / GUEST_OWN_DIVISOR;
+	if (mib > host)
+		mib = host;
+	return mib < SETTINGS_MIN_MIB ? SETTINGS_MIN_MIB : (uint32_t)mib;
+}
+
 static int size_memory(const struct bundle *bundle, const struct settings *settings, uint32_t *mib,
 		       struct error *err)
 {
@@ -45,15 +57,14 @@ static int size_memory(const struct bundle *bundle, const struct settings *setti
 	*mib = settings_number(settings, "memory");
 	if (!*mib)
 		*mib = DEFAULT_MIB;
-	if (limit <= 0)
-		return 0;
-	limit = limit / (1 << 20) + (limit % (1 << 20) != 0);
-	if (limit < host)
-		limit += GUEST_OWN_MIB + limit / GUEST_OWN_DIVISOR;
-	if (limit > host)
-		limit = host;
-	*mib = limit < SETTINGS_MIN_MIB ? SETTINGS_MIN_MIB : (uint32_t)limit;
+	if (limit > 0)
+		*mib = vm_size_of_limit((uint64_t)limit);
 	return 0;
+}
+
+int64_t vm_size_host_more(uint64_t bytes)
+{
+	return (int64_t)(bytes + bytes / VMM_OWN_DIVISOR);
 }
 
 uint64_t vm_size_host_memory(const struct vm_size *size)
@@ -146,6 +157,8 @@ int vm_size_find(struct vm_size *size, const struct bundle *bundle, const struct
 {
 	int ret = size_memory(bundle, settings, &size->memory_mib, err);
 
+	if (ret == 0)
+		size->memory_max_mib = settings_number(settings, "memory-max");
 	if (ret == 0)
 		ret = size_vcpus(bundle, settings, &size->vcpus, err);
 	size->agent_timeout_ms = settings_number(settings, "agent-timeout");

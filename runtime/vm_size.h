@@ -14,6 +14,7 @@
 
 struct vm_size {
 	uint32_t memory_mib, vcpus;
+	uint32_t memory_max_mib;   /* what it can grow to while it runs; 0: not at all */
 	uint64_t disk_bytes;	   /* of disks that lie in the host's memory: scratch_memory() */
 	uint32_t agent_timeout_ms; /* 0: the VMM's own default */
 };
@@ -23,6 +24,12 @@ int vm_size_find(struct vm_size *size, const struct bundle *bundle, const struct
 
 /* What the VMM's group on the host may use, in bytes. */
 uint64_t vm_size_host_memory(const struct vm_size *size);
+
+/* The memory of a VM whose workload is limited to so many bytes, in MiB. */
+uint32_t vm_size_of_limit(uint64_t limit);
+
+/* What that group's limit has to go up by when memory comes to the guest; both in bytes. */
+int64_t vm_size_host_more(uint64_t bytes);
 
 /* How many CPUs a list as of cpuset.cpus names ("0-2,7" has 4), or -EINVAL. */
 int cpu_list_count(const char *list);

@@ -197,6 +197,8 @@ static void build_command_line(struct command_line *line, const struct vmm_files
 	push_option(line, "--kernel", files->kernel);
 	push_option(line, "--initramfs", files->initramfs);
 	push_number(line, "--memory", options->size->memory_mib);
+	if (options->size->memory_max_mib)
+		push_number(line, "--memory-max", options->size->memory_max_mib);
 	push_number(line, "--cpus", options->size->vcpus);
 	push_layers(line, options->images);
 	push_scratch(line, options->images->scratch_fd, options->direct_io);

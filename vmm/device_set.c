@@ -11,6 +11,7 @@
 #include "devices/balloon.h"
 #include "devices/console.h"
 #include "devices/fs.h"
+#include "devices/mem.h"
 #include "devices/net.h"
 #include "devices/rng.h"
 #include "vmm/filter.h"
@@ -210,6 +211,17 @@ static int share_io_thread(struct device_set *set, struct error *err)
 	return ret < 0 ? error_set(err, -ret, "I/O thread: event loop") : 0;
 }
 
+static int plug_mem(struct device_set *set, struct error *err)
+{
+	const struct vm_memory *memory = set->config.memory;
+	int ret;
+
+	if (!memory->more)
+		return 0;
+	ret = mem_create(&set->mem, &memory->map, memory->more, release_memory, set, err);
+	return ret < 0 ? ret : plug(set, mem_device(set->mem), set->config.loop, err);
+}
+
 /* Disks come first: their order is their names in the guest. */
 static int plug_all(struct device_set *set, struct error *err)
 {
@@ -233,6 +245,8 @@ static int plug_all(struct device_set *set, struct error *err)
 				     err);
 	if (ret == 0)
 		ret = plug(set, balloon_device(set->balloon), set->config.loop, err);
+	if (ret == 0)
+		ret = plug_mem(set, err);
 	for (unsigned int i = 0; ret == 0 && i < set->config.options->nic_count; i++)
 		ret = plug_nic(set, i, err);
 	if (ret == 0)
@@ -276,6 +290,7 @@ void device_set_unplug(struct device_set *set)
 	console_destroy(take_ptr(set->console));
 	rng_destroy(take_ptr(set->rng));
 	balloon_destroy(take_ptr(set->balloon));
+	mem_destroy(take_ptr(set->mem));
 	fs_destroy(take_ptr(set->fs));
 	for (unsigned int i = 0; i < VMM_DISKS_MAX; i++)
 		blk_destroy(take_ptr(set->disks[i]));
@@ -329,6 +344,50 @@ static int set_rates(struct device_set *set, const struct proto_attach *what,
 			 what->index);
 }
 
+void device_set_memory(struct device_set *set, uint64_t *requested, uint64_t *plugged)
+{
+	*requested = *plugged = 0;
+	if (set->mem)
+		mem_sizes(set->mem, requested, plugged);
+}
+
+/* Everybody who may be given an address in it knows of memory before the guest does. */
+static int grow_memory(struct device_set *set, uint64_t size, struct error *err)
+{
+	int ret;
+
+	if (set->fs && !fs_takes_memory(set->fs))
+		return error_say(
+			err, ENOTSUP,
+			"ATTACH: virtiofsd cannot be told of more memory, or not so often");
+	ret = vm_memory_grow(set->config.memory, set->config.host.kvm, size, err);
+	for (unsigned int i = 0; ret == 0 && i < set->config.options->nic_count; i++)
+		ret = net_memory_grown(set->nics[i], err);
+	if (ret == 0 && set->fs)
+		fs_memory_grown(set->fs);
+	return ret;
+}
+
+static int set_memory(struct device_set *set, const void *parameters, size_t len, struct error *err)
+{
+	const struct guest_region *more = set->config.memory->more;
+	uint64_t size, usable;
+	int ret = proto_decode_bytes(parameters, len, &size);
+
+	if (ret < 0)
+		return error_say(err, EINVAL, "ATTACH: memory of a wrong size");
+	if (!set->mem || size > more->room)
+		return error_say(err, ERANGE, "ATTACH: there is no room for %llu MiB more",
+				 (unsigned long long)size >> 20);
+	usable = (size + MEMORY_MORE_STEP - 1) / MEMORY_MORE_STEP * MEMORY_MORE_STEP;
+	if (usable > more->len)
+		ret = grow_memory(set, usable, err);
+	if (ret == 0 && mem_request(set->mem, size) < 0)
+		ret = error_say(err, EINVAL, "ATTACH: memory comes in blocks of %llu MiB",
+				MEM_BLOCK >> 20);
+	return ret;
+}
+
 int device_set_attach(struct device_set *set, const struct proto_attach *what,
 		      const void *parameters, size_t len, const struct proto_frame *frame,
 		      struct error *err)
@@ -337,5 +396,7 @@ int device_set_attach(struct device_set *set, const struct proto_attach *what,
 		return set_rates(set, what, parameters, len, err);
 	if (what->kind == PROTO_ATTACH_NET && len == 0)
 		return attach_net(set, what->index, frame, err);
+	if (what->kind == PROTO_ATTACH_MEMORY)
+		return set_memory(set, parameters, len, err);
 	return error_say(err, EOPNOTSUPP, "ATTACH: no kind %u with %zu bytes", what->kind, len);
 }

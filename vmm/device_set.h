@@ -36,6 +36,7 @@ struct device_set {
 	struct console *console;
 	struct rng *rng;
 	struct balloon *balloon;
+	struct mem *mem; /* NULL: no memory can come */
 	struct vsock *vsock;
 	struct fs *fs; /* NULL: nothing is shared */
 	struct daemon_log fs_log;
@@ -64,6 +65,9 @@ void device_set_unplug(struct device_set *set);
 
 /* Gone on from a template, whose drives were empty: the guest looks at its disks again. */
 void device_set_announce_disks(struct device_set *set);
+
+/* machine_memory. */
+void device_set_memory(struct device_set *set, uint64_t *requested, uint64_t *plugged);
 
 /* machine_attach. */
 int device_set_attach(struct device_set *set, const struct proto_attach *what,

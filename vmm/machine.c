@@ -229,6 +229,7 @@ int machine_save_template(struct machine *machine, const struct vmm_template *to
 int machine_hold(struct machine *machine, struct error *err)
 {
 	const struct vmm_options *options = machine->config.options;
+	uint64_t requested, plugged;
 
 	if (options->fs_fd >= 0)
 		return error_say(err, ENOTSUP,
@@ -239,6 +240,11 @@ int machine_hold(struct machine *machine, struct error *err)
 			return error_say(err, ENOTSUP,
 					 "block devices of the host's cannot be "
 					 "carried (linux.devices)");
+	device_set_memory(&machine->devices, &requested, &plugged);
+	if (requested || plugged)
+		return error_say(err, ENOTSUP,
+				 "memory that has come to it cannot be carried: `bulkhead update "
+				 "--memory` takes it back");
 	vcpus_hold(machine->vcpus, machine->vcpu_count);
 	return 0;
 }
@@ -290,7 +296,7 @@ static int restore_memory(struct machine *machine, uint64_t size, struct error *
 	return ret < 0 ? ret : snapshot_check_memory(machine->state, sum, err);
 }
 
-static int make_memory(struct machine *machine, struct error *err)
+static int make_boot_memory(struct machine *machine, struct error *err)
 {
 	const struct vmm_options *options = machine->config.options;
 	uint64_t size = (uint64_t)options->memory_mib << 20;
@@ -303,6 +309,18 @@ static int make_memory(struct machine *machine, struct error *err)
 		return vm_memory_clone(&machine->memory, size, options->load.memory_fd,
 				       options->load.pages_fd, err);
 	return vm_memory_create(&machine->memory, size, err);
+}
+
+static int make_memory(struct machine *machine, struct error *err)
+{
+	const struct vmm_options *options = machine->config.options;
+	uint64_t room = 0;
+	int ret = make_boot_memory(machine, err);
+
+	if (options->memory_max_mib > options->memory_mib)
+		room = (uint64_t)(options->memory_max_mib - options->memory_mib) << 20;
+	room -= room % MEMORY_MORE_STEP;
+	return ret < 0 || !room ? ret : vm_memory_reserve(&machine->memory, room, err);
 }
 
 static int plug_devices(struct machine *machine, struct error *err)
@@ -408,7 +426,7 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 		.initramfs_fd = -1,
 	};
 	machine->kvm = (struct kvm){.fd = -1, .vm_fd = -1};
-	machine->memory.fd = -1;
+	machine->memory.fd = machine->memory.more_fd = -1;
 	machine->end_fd = -1;
 	device_set_init(&machine->devices);
 	pthread_mutex_init(&machine->end_lock, NULL);
@@ -491,6 +509,15 @@ void machine_counters(const struct machine *machine, struct proto_counters *coun
 {
 	counters_collect(machine->vcpus, machine->vcpu_count, machine->devices.slots,
 			 machine->devices.slot_count, counters);
+}
+
+void machine_memory(struct machine *machine, struct machine_memory *memory)
+{
+	const struct vm_memory *mem = &machine->memory;
+
+	memory->boot = mem->size;
+	memory->room = mem->more ? mem->more->room : 0;
+	device_set_memory(&machine->devices, &memory->requested, &memory->plugged);
 }
 
 void machine_marks(const struct machine *machine, struct machine_marks *marks)

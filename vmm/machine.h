@@ -83,6 +83,12 @@ bool machine_is_idle(const struct machine *machine);
 /* While it is built. */
 void machine_counters(const struct machine *machine, struct proto_counters *counters);
 
+/* In bytes: what it was built with, what can come, has been asked for, and has come. */
+struct machine_memory {
+	uint64_t boot, room, requested, plugged;
+};
+void machine_memory(struct machine *machine, struct machine_memory *memory);
+
 void machine_marks(const struct machine *machine, struct machine_marks *marks);
 struct console_ring *machine_console(struct machine *machine);
 

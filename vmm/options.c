@@ -13,6 +13,7 @@ enum option_key {
 	KEY_KERNEL,
 	KEY_INITRAMFS,
 	KEY_MEMORY,
+	KEY_MEMORY_MAX,
 	KEY_CPUS,
 	KEY_DISK,
 	KEY_NIC,
@@ -43,6 +44,7 @@ static const struct argp_option option_list[] = {
 	{"kernel", KEY_KERNEL, "PATH", 0, "Uncompressed vmlinux (ELF, x86-64)", 0},
 	{"initramfs", KEY_INITRAMFS, "PATH", 0, "cpio archive with the agent as /init", 0},
 	{"memory", KEY_MEMORY, "MIB", 0, "Guest memory", 0},
+	{"memory-max", KEY_MEMORY_MAX, "MIB", 0, "What it can grow to while the guest runs", 0},
 	{"cpus", KEY_CPUS, "N", 0, "Virtual CPUs", 0},
 	{"disk", KEY_DISK, "fd=N[:N...]|empty[,ro][,direct][,serial=TEXT]", 0,
 	 "A disk, of one file or several that follow each other; vda, vdb, ... in this order; direct: "
@@ -268,6 +270,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_MEMORY:
 		options->memory_mib = parse_number(state, "--memory", arg, 1, 1ul << 24);
+		return 0;
+	case KEY_MEMORY_MAX:
+		options->memory_max_mib = parse_number(state, "--memory-max", arg, 1, 1ul << 24);
 		return 0;
 	case KEY_CPUS:
 		options->cpus = (unsigned int)parse_number(state, "--cpus", arg, 1, VMM_CPUS_MAX);

@@ -34,6 +34,7 @@ struct vmm_options {
 	const char *initramfs; /* NULL: none */
 	const char *cmdline;   /* appended; NULL: nothing */
 	unsigned long memory_mib;
+	unsigned long memory_max_mib; /* what it can grow to; 0: not at all */
 	unsigned int cpus;
 	struct vmm_disk disks[VMM_DISKS_MAX];
 	unsigned int disk_count;

@@ -164,13 +164,20 @@ static void fill_marks(void *ctx, struct proto_status *status)
 {
 	struct supervisor *sup = ctx;
 	struct machine_marks marks = {0};
+	struct machine_memory memory = {0};
 
-	if (sup->machine)
+	if (sup->machine) {
 		machine_marks(sup->machine, &marks);
+		machine_memory(sup->machine, &memory);
+	}
 	status->vmm_started_ns = sup->started_ns;
 	status->vm_created_ns = marks.vm_created_ns;
 	status->kernel_entered_ns = marks.kernel_entered_ns;
 	status->template_use = sup->template_use;
+	status->memory_boot = memory.boot;
+	status->memory_room = memory.room;
+	status->memory_requested = memory.requested;
+	status->memory_plugged = memory.plugged;
 }
 
 /* Of the process that follows the network while the guest runs. A second one takes its place. */

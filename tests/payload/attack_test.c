@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "devices/mem.h"
 #include "tests/payload/payload.h"
 #include "tests/payload/suites.h"
 #include "tests/payload/target.h"
@@ -63,6 +64,7 @@ static unsigned long long number_from(const char *name, unsigned long long other
 static void finish(struct target *target, unsigned int slot)
 {
 	const struct payload *payload = &target->payload;
+	uint64_t requested, plugged;
 
 	ck_assert_msg(payload->end == MACHINE_POWER_OFF,
 		      "%s: the guest ended with %d, %s, in round %llu", target_names[slot],
@@ -74,6 +76,8 @@ static void finish(struct target *target, unsigned int slot)
 		      (unsigned long long)payload->mailbox->values[PAYLOAD_ROUNDS]);
 	check_idle();
 	ck_assert(slot != SLOT_CONSOLE || target->alive > 1);
+	mem_sizes(target->mem, &requested, &plugged);
+	ck_assert_uint_le(plugged, requested);
 }
 
 START_TEST(a_device_survives_every_attack_of_the_script)

@@ -20,6 +20,7 @@
 #include "devices/blk.h"
 #include "devices/console.h"
 #include "devices/fs.h"
+#include "devices/mem.h"
 #include "devices/net.h"
 #include "devices/rng.h"
 #include "devices/vsock.h"
@@ -31,7 +32,7 @@ PAYLOAD_IMAGE(attack);
 #define VIRTIOFSD "/usr/lib/qemu/virtiofsd"
 
 const char *const target_names[SLOTS] = {
-	"blk", "vsock", "console", "rng", "balloon", "net", "tap", "fs",
+	"blk", "vsock", "console", "rng", "balloon", "net", "tap", "fs", "mem",
 };
 
 /* --- threads in their filters --- */
@@ -225,6 +226,19 @@ static int connect_virtiofsd(struct target *target)
 
 /* --- the whole --- */
 
+static int create_mem(struct target *target, struct error *err)
+{
+	struct vm_memory *memory = &target->payload.memory;
+	int ret = vm_memory_reserve(memory, 2 * MEMORY_MORE_STEP, err);
+
+	if (ret == 0)
+		ret = vm_memory_grow(memory, &target->payload.kvm, MEMORY_MORE_STEP, err);
+	if (ret == 0)
+		ret = mem_create(&target->mem, &memory->map, memory->more, release_memory, target,
+				 err);
+	return ret < 0 ? ret : mem_request(target->mem, 8 * MEM_BLOCK);
+}
+
 static int create_devices(struct target *target, enum target_slot slot, struct error *err)
 {
 	const struct guest_memory *mem = &target->payload.memory.map;
@@ -270,7 +284,9 @@ static int create_devices(struct target *target, enum target_slot slot, struct e
 	    (ret = net_create(&target->net, &net, mem, err)) < 0 ||
 	    (ret = net_create(&target->tap, &tap, mem, err)) < 0)
 		return ret;
-	return fs_create(&target->fs, &fs, mem, err);
+	if ((ret = fs_create(&target->fs, &fs, mem, err)) < 0)
+		return ret;
+	return create_mem(target, err);
 }
 
 void target_init(struct target *target, enum target_slot slot)
@@ -306,6 +322,7 @@ void target_init(struct target *target, enum target_slot slot)
 		[SLOT_NET] = {net_device(target->net), net_loop(target->net)},
 		[SLOT_TAP] = {net_device(target->tap), net_loop(target->tap)},
 		[SLOT_FS] = {fs_device(target->fs), fs_loop(target->fs)},
+		[SLOT_MEM] = {mem_device(target->mem), &target->loop},
 	};
 
 	for (unsigned int i = 0; i < SLOTS; i++) {
@@ -334,6 +351,7 @@ void target_destroy(struct target *target)
 	net_destroy(target->net);
 	net_destroy(target->tap);
 	fs_destroy(target->fs);
+	mem_destroy(target->mem);
 	loop_destroy(&target->loop);
 	pthread_join(target->echo_thread, NULL);
 	close(target->echo_fd);

@@ -21,6 +21,7 @@ enum target_slot {
 	SLOT_NET, /* behind it a stream of frames, which come back as they are */
 	SLOT_TAP, /* two pairs of queues; behind it a tap, where the test may make one */
 	SLOT_FS,  /* behind it virtiofsd, where the test may run it; or else nobody */
+	SLOT_MEM, /* with memory to plug, and some that it has no right to */
 	SLOTS,
 };
 
@@ -38,6 +39,7 @@ struct target {
 	struct balloon *balloon;
 	struct net *net, *tap;
 	struct fs *fs;
+	struct mem *mem;
 	struct slot slots[SLOTS];
 	int zero_fd, null_fd;
 	int echo_fd; /* the other end of SLOT_NET */

@@ -176,6 +176,12 @@ static uint32_t note(struct back_end *be, struct message *in)
 		memcpy(be->regions, in->body.memory.regions, sizeof(be->regions));
 		driver_check(in->fd_count == be->region_count);
 		return 0;
+	case BACK_END_ADD_MEM_REG:
+		/* As in the table, behind a word that means nothing. */
+		driver_check(in->fd_count == 1 && be->region_count < 8);
+		memcpy(&be->regions[be->region_count++], in->body.memory.regions,
+		       sizeof(be->regions[0]));
+		return 0;
 	case 8:
 		vring->size = in->body.state.num;
 		return 0;

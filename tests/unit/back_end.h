@@ -21,6 +21,7 @@
 #define BACK_END_GET_PROTOCOL_FEATURES 15
 #define BACK_END_GET_QUEUE_NUM	       17
 #define BACK_END_SET_VRING_ENABLE      18
+#define BACK_END_ADD_MEM_REG	       37
 
 enum back_end_fault {
 	BACK_END_GOOD,

@@ -110,6 +110,47 @@ START_TEST(says_what_it_is)
 }
 END_TEST
 
+#define MORE 0x200000000ull
+
+/* Where nothing is yet there is nothing to be told of; what comes is told in pieces. */
+START_TEST(tells_the_back_end_of_memory_that_comes)
+{
+	struct guest_region *region;
+
+	ck_assert_int_eq(
+		guest_memory_reserve(&driver.mem, MORE, 0x10000, &back_end, driver.memory_fd), 0);
+	region = &driver.mem.regions[driver.mem.count - 1];
+	back_end.protocol |= VHOST_USER_REGIONS;
+	driver_start(&driver, DRIVER_FEATURES);
+	back_end_wait_enabled(&back_end, REQUEST);
+	ck_assert_uint_eq(back_end.region_count, 1);
+	ck_assert(fs_takes_memory(fs));
+	for (unsigned int i = 1; i < 3; i++) {
+		guest_region_grow(region, 0x4000 * i);
+		fs_memory_grown(fs);
+		ck_assert_uint_eq(back_end.region_count, 1 + i);
+		ck_assert_uint_eq(back_end.regions[i].gpa, MORE + 0x4000 * (i - 1));
+		ck_assert_uint_eq(back_end.regions[i].user_addr, MORE + 0x4000 * (i - 1));
+		ck_assert_uint_eq(back_end.regions[i].len, 0x4000);
+		ck_assert_uint_eq(back_end.regions[i].fd_offset, 0x4000 * (i - 1));
+	}
+	/* A driver that begins anew: all of it at once. */
+	driver_reset(&driver);
+	driver_start(&driver, DRIVER_FEATURES);
+	back_end_wait_enabled(&back_end, REQUEST);
+	ck_assert_uint_eq(back_end.region_count, 2);
+	ck_assert_uint_eq(back_end.regions[1].len, 0x8000);
+}
+END_TEST
+
+START_TEST(knows_a_back_end_that_cannot_be_told_of_memory)
+{
+	driver_start(&driver, DRIVER_FEATURES);
+	back_end_wait_enabled(&back_end, REQUEST);
+	ck_assert(!fs_takes_memory(fs));
+}
+END_TEST
+
 START_TEST(hands_the_queues_to_the_back_end)
 {
 	struct virtqueue_chain chain;
@@ -413,6 +454,8 @@ Suite *fs_suite(void)
 
 	tcase_add_test(tcase, says_what_it_is);
 	tcase_add_test(tcase, hands_the_queues_to_the_back_end);
+	tcase_add_test(tcase, tells_the_back_end_of_memory_that_comes);
+	tcase_add_test(tcase, knows_a_back_end_that_cannot_be_told_of_memory);
 	tcase_add_test(tcase, a_reset_takes_the_queues_back_and_they_can_go_again);
 	tcase_add_test(tcase, without_a_record_nobody_can_be_answered);
 	tcase = add(suite, "record", setup_recorded, teardown);

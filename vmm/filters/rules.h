@@ -111,6 +111,8 @@ static const struct filter_rule filter_rules[] = {
 	{MAIN | IO, "ioctl", IF(IS(1, KVM_IRQ_LINE)), .reason = "interrupts of devices"},
 	{VCPU | FS, "ioctl", IF(IS(1, KVM_IRQ_LINE)), .reason = "a device that needs a reset",
 	 .unseen = "guests that break the rules; virtiofsd that ends"},
+	{MAIN, "ioctl", IF(IS(1, KVM_SET_USER_MEMORY_REGION)), .reason = "memory that comes later",
+	 .unseen = "tests of memory that grows"},
 	{VCPU, "ioctl", IF(IS(1, KVM_GET_REGS)), .reason = "where it was when KVM gave up",
 	 .unseen = "a guest in the payload tests ends so"},
 

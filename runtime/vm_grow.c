@@ -1,0 +1,179 @@
+#include "runtime/vm_grow.h"
+#include "runtime/cgroup.h"
+#include "runtime/vm_size.h"
+
+#include "common/cleanup.h"
+#include "protocol/stats.h"
+
+#include <endian.h>
+#include <jansson.h>
+#include <time.h>
+
+#define LIMIT_MS 10000 /* for an answer */
+/* The guest's kernel adds some GiB a second; it unplugs what is free at once, the rest perhaps. */
+#define PLUG_MS	  30000
+#define UNPLUG_MS 10000
+#define LOOK_MS	  20
+/* The guest's kernel manages memory in such blocks, and each costs it 2 MiB. */
+#define STEP (128ull << 20)
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void rest(void)
+{
+	nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000}, NULL);
+}
+
+static int request(struct control *control, uint64_t bytes, struct error *err)
+{
+	uint64_t body = htole64(bytes);
+
+	return control_attach(control, PROTO_ATTACH_MEMORY, 0, &body, sizeof(body), NULL, err);
+}
+
+/* What the workload sees: MemTotal. */
+static int guest_total(struct control *control, uint64_t *bytes, struct error *err)
+{
+	static struct proto_stats_full full;
+	struct proto_frame reply;
+	int ret = control_request(control, PROTO_STATS, NULL, 0, LIMIT_MS, &reply, err);
+
+	if (ret < 0)
+		return ret;
+	if (proto_decode_stats(&reply, &full) < 0)
+		return error_say(err, EPROTO, "the guest's statistics are malformed");
+	*bytes = full.stats.guest_total;
+	return 0;
+}
+
+/* The VMM may use so much more on the host than when it was made; state.json remembers. */
+static int account(struct state *state, uint64_t more, struct error *err)
+{
+	cleanup_cgroup struct cgroup cgroup = {0};
+	json_int_t before;
+	int ret = state_lock(state, err);
+
+	if (ret < 0)
+		return ret;
+	before = json_integer_value(json_object_get(state->doc, "memoryMore"));
+	ret = cgroup_load(&cgroup, json_object_get(state->doc, "cgroup"), err);
+	if (ret == 0)
+		ret = cgroup_change_memory(
+			&cgroup, vm_size_host_more(more) - vm_size_host_more((uint64_t)before),
+			err);
+	if (ret == 0) {
+		json_object_set_new(state->doc, "memoryMore", json_integer((json_int_t)more));
+		ret = state_save(state, err);
+	}
+	state_unlock(state);
+	return ret;
+}
+
+/* What it should have beyond what it booted with, as far as there is room. */
+static uint64_t wanted(const struct proto_status *status, uint64_t limit)
+{
+	uint64_t size = (uint64_t)vm_size_of_limit(limit) << 20, more;
+
+	if (size <= status->memory_boot)
+		return 0;
+	more = (size - status->memory_boot + STEP - 1) / STEP * STEP;
+	return more < status->memory_room ? more : status->memory_room;
+}
+
+static int wait_until_plugged(struct control *control, uint64_t more, uint64_t limit,
+			      struct error *err)
+{
+	int64_t deadline = now_ms() + PLUG_MS;
+	struct proto_status status;
+	uint64_t total;
+	int ret;
+
+	while ((ret = control_status(control, &status, LIMIT_MS, err)) == 0 &&
+	       (ret = guest_total(control, &total, err)) == 0) {
+		if (status.memory_plugged >= more && total >= limit)
+			return 0;
+		if (now_ms() > deadline)
+			return error_say(err, ETIMEDOUT,
+					 "memory.limit: the guest has taken only %llu of %llu MiB "
+					 "of memory within %d s",
+					 (unsigned long long)status.memory_plugged >> 20,
+					 (unsigned long long)more >> 20, PLUG_MS / 1000);
+		rest();
+	}
+	return ret;
+}
+
+/* Asks for less. The host's limit stays above what the guest has kept. */
+static int take_back(struct state *state, struct control *control, uint64_t more, struct error *err)
+{
+	int64_t deadline = now_ms() + UNPLUG_MS;
+	struct proto_status status;
+	int ret = request(control, more, err);
+
+	while (ret == 0 && (ret = control_status(control, &status, LIMIT_MS, err)) == 0 &&
+	       status.memory_plugged > more && now_ms() < deadline)
+		rest();
+	return ret < 0 ? ret
+		       : account(state, status.memory_plugged > more ? status.memory_plugged : more,
+				 err);
+}
+
+static int plug(struct state *state, struct control *control, const struct proto_status *before,
+		uint64_t limit, struct error *err)
+{
+	uint64_t more = wanted(before, limit);
+	struct error ignored = {0};
+	int ret;
+
+	/* Before the guest can use it. */
+	ret = account(state, more > before->memory_plugged ? more : before->memory_plugged, err);
+	if (ret == 0)
+		ret = request(control, more, err);
+	if (ret == 0)
+		ret = wait_until_plugged(control, more, limit, err);
+	if (ret < 0)
+		take_back(state, control, before->memory_requested, &ignored);
+	return ret;
+}
+
+int vm_grow(struct state *state, struct control *control, uint64_t limit, struct error *err)
+{
+	struct proto_status status;
+	uint64_t total, most;
+	int ret = control_status(control, &status, LIMIT_MS, err);
+
+	if (ret == 0)
+		ret = guest_total(control, &total, err);
+	if (ret < 0)
+		return ret;
+	/* Of what is still to come the kernel keeps nothing for itself that MemTotal lacked. */
+	most = total + status.memory_room - status.memory_plugged;
+	if (limit > most)
+		return error_say(err, ERANGE,
+				 "memory.limit: %llu bytes, but the VM has %llu, and can grow to "
+				 "%llu: its creation says how far, by io.bulkhead.memory and "
+				 "io.bulkhead.memory-max",
+				 (unsigned long long)limit, (unsigned long long)total,
+				 (unsigned long long)most);
+	if (wanted(&status, limit) <= status.memory_requested && limit <= total)
+		return 0;
+	return plug(state, control, &status, limit, err);
+}
+
+int vm_shrink(struct state *state, struct control *control, uint64_t limit, struct error *err)
+{
+	struct proto_status status;
+	int ret = control_status(control, &status, LIMIT_MS, err);
+	uint64_t more;
+
+	if (ret < 0)
+		return ret;
+	more = wanted(&status, limit);
+	return more < status.memory_requested ? take_back(state, control, more, err) : 0;
+}
