@@ -380,7 +380,7 @@ bool fs_takes_memory(struct fs *fs)
 void fs_memory_grown(struct fs *fs)
 {
 	pthread_mutex_lock(&fs->dev.lock);
-	fs->grown = fs->thread_runs;
+	fs->grown = fs->thread.runs;
 	tell_thread(fs);
 	while (fs->grown)
 		pthread_cond_wait(&fs->settled, &fs->dev.lock);
