@@ -175,5 +175,8 @@ int vm_shrink(struct state *state, struct control *control, uint64_t limit, stru
 	if (ret < 0)
 		return ret;
 	more = wanted(&status, limit);
-	return more < status.memory_requested ? take_back(state, control, more, err) : 0;
+	/* Asked for before, the guest may have given it since, or does now. */
+	return status.memory_room && more <= status.memory_requested
+		       ? take_back(state, control, more, err)
+		       : 0;
 }

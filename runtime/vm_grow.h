@@ -15,7 +15,10 @@
  */
 int vm_grow(struct state *state, struct control *control, uint64_t limit, struct error *err);
 
-/* Takes back what such a VM would not have. The guest gives what it can, the rest stays. */
+/*
+ * Takes back what such a VM would not have. The guest gives what it can, and tries again now and
+ * then: so may the caller, for the host's limit.
+ */
 int vm_shrink(struct state *state, struct control *control, uint64_t limit, struct error *err);
 
 #endif

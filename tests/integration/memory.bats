@@ -45,7 +45,9 @@ host_uses_less_than() { [ "$(cat "/sys/fs/cgroup/$ID/memory.current")" -lt $(($1
 	plain update --memory 64m "$ID"
 	[ "$(inside cat /sys/fs/cgroup/memory.max)" = $((64 << 20)) ]
 	eventually total_is -lt 110
-	[ "$(host_limit)" = "$before" ]
+	# What is in use the guest's kernel moves later, or keeps; the host's limit goes down to what is left when it is asked again.
+	plain update --memory 64m "$ID"
+	[ "$(host_limit)" -lt $((before + (32 << 20))) ]
 	eventually host_uses_less_than 128
 
 	# And once more.
