@@ -244,9 +244,9 @@ static int load(struct mem *mem, const struct records *in, uint32_t number)
 	if (records_get(in, VIRTIO_STATE_MEM, number, &saved, sizeof(saved)) < 0)
 		return -EPROTO;
 	blocks = records_find(in, VIRTIO_STATE_MEM_BLOCKS, number, &len);
-	/* The owner has made the region as large again. */
+	/* The owner has made the region as large again, or larger. */
 	if (!blocks || saved.gpa != region->gpa || saved.room != region->room ||
-	    saved.usable != guest_region_len(region) || saved.requested % MEM_BLOCK ||
+	    saved.usable > guest_region_len(region) || saved.requested % MEM_BLOCK ||
 	    saved.requested > saved.usable || len != bitmap_len(saved.usable))
 		return -EPROTO;
 	memcpy(mem->blocks, blocks, len);

@@ -53,6 +53,7 @@ struct container {
 struct agent {
 	struct loop loop;
 	uint64_t started_ns;
+	uint64_t memory_at_boot; /* bytes */
 	int control_fd;
 	struct loop_watch control_watch;
 	struct proto_reader reader;

@@ -9,6 +9,7 @@
 #include "guest-agent/binds.h"
 #include "guest-agent/cgroup.h"
 #include "guest-agent/identity.h"
+#include "guest-agent/memory.h"
 #include "guest-agent/network.h"
 #include "guest-agent/report.h"
 #include "guest-agent/resolver.h"
@@ -101,7 +102,9 @@ static int on_start(struct agent *agent, const struct proto_frame *frame, struct
 	 * done. */
 	if (frame->body_len && proto_decode_time(frame, &now) < 0)
 		return error_say(err, EPROTO, "START: malformed");
-	if (frame->body_len && (ret = identity_set_time(now.realtime_ns, err)) < 0)
+	if (frame->body_len &&
+	    ((ret = identity_set_time(now.realtime_ns, err)) < 0 ||
+	     (ret = memory_await(agent->memory_at_boot + now.memory_more, err)) < 0))
 		return ret;
 	task_go(task, frame->id);
 	return 1;

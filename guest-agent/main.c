@@ -18,6 +18,7 @@
 
 #include "common/cleanup.h"
 #include "guest-agent/agent.h"
+#include "guest-agent/memory.h"
 #include "guest-agent/path.h"
 
 static int kmsg_fd = -1;
@@ -186,6 +187,7 @@ static int start(struct agent *agent, struct error *err)
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	agent->started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	agent->memory_at_boot = memory_total();
 	agent->container.cgroup_fd = -1;
 	ret = leave_initramfs(err);
 	open_standard();

@@ -261,6 +261,7 @@ int proto_decode_time(const struct proto_frame *frame, struct proto_time *out)
 	if (body_copy(frame, out, sizeof(*out)) < 0)
 		return -EPROTO;
 	out->realtime_ns = le64toh(out->realtime_ns);
+	out->memory_more = le64toh(out->memory_more);
 	return out->realtime_ns <= INT64_MAX ? 0 : -EPROTO;
 }
 
@@ -401,6 +402,7 @@ int proto_decode_status(const struct proto_frame *frame, struct proto_status *ou
 	out->oom_kills = le64toh(out->oom_kills);
 	out->memory_boot = le64toh(out->memory_boot);
 	out->memory_room = le64toh(out->memory_room);
+	out->memory_grown = le64toh(out->memory_grown);
 	out->memory_requested = le64toh(out->memory_requested);
 	out->memory_plugged = le64toh(out->memory_plugged);
 	if (out->state < PROTO_STATE_CREATING || out->state > PROTO_STATE_PAUSED)

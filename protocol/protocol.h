@@ -157,6 +157,7 @@ struct proto_attach {
 
 struct proto_time {
 	uint64_t realtime_ns; /* CLOCK_REALTIME of the host */
+	uint64_t memory_more; /* bytes that the guest has to have got since it booted */
 } __attribute__((packed));
 
 /* In: what a NIC receives, what is read from a disk. */
@@ -246,9 +247,13 @@ struct proto_status {
 	uint32_t template_use; /* enum proto_template_use */
 	uint32_t reserved;
 	uint64_t oom_kills;
-	/* In bytes: what it booted with, what can come to it, is to come, and has come. */
+	/*
+	 * In bytes: what it booted with, what there is room for beside that, how far into the room
+	 * there is something, what is to come, and has come.
+	 */
 	uint64_t memory_boot;
 	uint64_t memory_room;
+	uint64_t memory_grown;
 	uint64_t memory_requested;
 	uint64_t memory_plugged;
 } __attribute__((packed));

@@ -35,6 +35,9 @@ static void note_template(struct container *container, const struct template *te
 
 void container_choose_template(struct container *container, struct making *making)
 {
+	if (!template_wanted(&making->globals->settings))
+		return;
+	vm_size_of_template(&container->size);
 	making->shape = (struct template_shape){
 		.files = &container->files,
 		.size = &container->size,
@@ -46,8 +49,7 @@ void container_choose_template(struct container *container, struct making *makin
 		.shares = container->binds.share_count || shared_root_used(&container->shared_root),
 	};
 	/* A template has drives for the VM's own disks only. */
-	making->use_template = template_wanted(&making->globals->settings) &&
-			       container->disks.count == 0 && !has_large_blocks(making) &&
+	making->use_template = container->disks.count == 0 && !has_large_blocks(making) &&
 			       template_find(&making->template, &making->shape, NULL) == 0;
 }
 

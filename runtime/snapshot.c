@@ -16,12 +16,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define VERSION 1
-#define DOC	"snapshot.json"
-#define DOC_MAX (1u << 20)
-#define BLOCK	4096u
-#define HOLD_MS 15000  /* the VMM gives up earlier, and says why */
-#define SAVE_MS 600000 /* as long as the disk takes for the memory */
+#define VERSION	  2
+#define DOC	  "snapshot.json"
+#define DOC_MAX	  (1u << 20)
+#define BLOCK	  4096u
+#define HOLD_MS	  15000 /* the VMM gives up earlier, and says why */
+#define STATUS_MS 2000
+#define SAVE_MS	  600000 /* as long as the disk takes for the memory */
 
 static const char *const files[] = {DOC, "state", "memory", "scratch"};
 
@@ -153,9 +154,8 @@ static int save_scratch(json_t *doc, int dir_fd, pid_t pid, const json_t *vm, st
 }
 
 /* What of a clone's memory is its own, as a file; -1 for one that came from no template. */
-static int find_pages(const struct state *state, const json_t *vm, int *out, struct error *err)
+static int find_pages(const struct state *state, uint64_t size, int *out, struct error *err)
 {
-	uint64_t size = (uint64_t)json_integer_value(json_object_get(vm, "memory")) << 20;
 	cleanup_free uint8_t *bits = NULL;
 	cleanup_fd int fd = -1;
 	int ret = template_find_pages(state->pid, size, &bits);
@@ -168,16 +168,38 @@ static int find_pages(const struct state *state, const json_t *vm, int *out, str
 	return ret < 0 ? error_set(err, -ret, "see which memory was written") : 0;
 }
 
+/* What the VM has of memory by now, and what it is to have. */
+static void describe_memory(json_t *doc, const struct proto_status *status, const json_t *vm)
+{
+	const struct {
+		const char *name;
+		uint64_t bytes;
+	} sizes[] = {
+		{"memory", status->memory_boot + status->memory_requested},
+		{"boot", status->memory_boot},
+		{"room", status->memory_room},
+		{"grown", status->memory_grown},
+	};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		json_object_set_new(doc, sizes[i].name,
+				    json_integer((json_int_t)(sizes[i].bytes >> 20)));
+	json_object_set(doc, "memoryMax", json_object_get(vm, "memoryMax"));
+}
+
 static int save_vm(json_t *doc, const struct state *state, struct control *control, int dir_fd,
 		   const json_t *vm, struct error *err)
 {
 	cleanup_fd int state_fd = -1, memory_fd = -1, pages_fd = -1;
-	json_int_t mib = json_integer_value(json_object_get(vm, "memory"));
+	struct proto_status status;
+	uint64_t size;
 	int fds[3], ret;
 
 	ret = control_request(control, PROTO_HOLD, NULL, 0, HOLD_MS, NULL, err);
 	if (ret == 0)
-		ret = find_pages(state, vm, &pages_fd, err);
+		ret = control_status(control, &status, STATUS_MS, err);
+	if (ret == 0)
+		ret = find_pages(state, status.memory_boot, &pages_fd, err);
 	if (ret < 0)
 		return ret;
 	fds[0] = state_fd = make_file(dir_fd, "state", err);
@@ -185,8 +207,11 @@ static int save_vm(json_t *doc, const struct state *state, struct control *contr
 	fds[2] = pages_fd;
 	if (state_fd < 0 || memory_fd < 0)
 		return -EIO;
-	if (ftruncate(memory_fd, (off_t)mib << 20) < 0)
-		return error_set(err, errno, "make memory %lld MiB large", mib);
+	size = status.memory_boot + status.memory_grown;
+	if (ftruncate(memory_fd, (off_t)size) < 0)
+		return error_set(err, errno, "make memory %llu MiB large",
+				 (unsigned long long)size >> 20);
+	describe_memory(doc, &status, vm);
 	ret = control_request_fds(control, PROTO_SAVE, NULL, 0,
 				  &(struct control_fds){fds, pages_fd < 0 ? 2 : 3}, SAVE_MS, NULL,
 				  err);
@@ -213,7 +238,6 @@ static int fill(const struct state *state, struct control *control, int dir_fd, 
 	if (ret == 0)
 		ret = describe_layers(doc, state->pid, vm, err);
 	if (ret == 0) {
-		json_object_set(doc, "memory", json_object_get(vm, "memory"));
 		json_object_set(doc, "vcpus", json_object_get(vm, "vcpus"));
 		json_object_set(doc, "nics", json_object_get(vm, "nics"));
 		text = json_dumps(doc, JSON_INDENT(4));
@@ -317,10 +341,17 @@ static int read_doc(struct snapshot *snapshot, struct vm_size *size, struct erro
 		return error_say(err, EINVAL, "it is of another version, not %d", VERSION);
 	ret = read_number(snapshot->doc, "memory", SETTINGS_MIN_MIB, SETTINGS_MAX_MIB,
 			  &size->memory_mib, err);
-	size->memory_max_mib = 0;
-	if (ret == 0 && json_object_get(snapshot->doc, "memoryMax"))
+	if (ret == 0)
 		ret = read_number(snapshot->doc, "memoryMax", 0, SETTINGS_MAX_MIB,
 				  &size->memory_max_mib, err);
+	if (ret == 0)
+		ret = read_number(snapshot->doc, "boot", SETTINGS_MIN_MIB, size->memory_mib,
+				  &size->boot_mib, err);
+	if (ret == 0)
+		ret = read_number(snapshot->doc, "room", size->memory_mib - size->boot_mib,
+				  SETTINGS_MAX_MIB, &size->room_mib, err);
+	if (ret == 0)
+		ret = read_number(snapshot->doc, "grown", 0, size->room_mib, &size->grown_mib, err);
 	if (ret == 0)
 		ret = read_number(snapshot->doc, "vcpus", 1, SETTINGS_MAX_VCPUS, &size->vcpus, err);
 	if (ret == 0)

@@ -52,26 +52,51 @@ static int guest_total(struct control *control, uint64_t *bytes, struct error *e
 	return 0;
 }
 
-/* The VMM may use so much more on the host than when it was made; state.json remembers. */
-static int account(struct state *state, uint64_t more, struct error *err)
+/* What it was to have from the beginning, or what it may grow to; in bytes. */
+static uint64_t promised(const struct state *state, const char *what)
+{
+	const json_t *vm = json_object_get(state->doc, "vm");
+
+	return (uint64_t)json_integer_value(json_object_get(vm, what)) << 20;
+}
+
+/* The VMM may use so much on the host, all in all; state.json remembers. */
+static int account(struct state *state, uint64_t size, struct error *err)
 {
 	cleanup_cgroup struct cgroup cgroup = {0};
-	json_int_t before;
+	uint64_t before;
 	int ret = state_lock(state, err);
 
 	if (ret < 0)
 		return ret;
-	before = json_integer_value(json_object_get(state->doc, "memoryMore"));
+	before = (uint64_t)json_integer_value(json_object_get(state->doc, "memorySize"));
+	if (!before)
+		before = promised(state, "memory");
 	ret = cgroup_load(&cgroup, json_object_get(state->doc, "cgroup"), err);
 	if (ret == 0)
 		ret = cgroup_change_memory(
-			&cgroup, vm_size_host_more(more) - vm_size_host_more((uint64_t)before),
-			err);
+			&cgroup, vm_size_host_more(size) - vm_size_host_more(before), err);
 	if (ret == 0) {
-		json_object_set_new(state->doc, "memoryMore", json_integer((json_int_t)more));
+		json_object_set_new(state->doc, "memorySize", json_integer((json_int_t)size));
 		ret = state_save(state, err);
 	}
 	state_unlock(state);
+	return ret;
+}
+
+/* A template has room for more than this VM is to grow to. */
+static int read_status(const struct state *state, struct control *control,
+		       struct proto_status *status, struct error *err)
+{
+	uint64_t most = promised(state, "memoryMax"), memory = promised(state, "memory");
+	int ret = control_status(control, status, LIMIT_MS, err);
+
+	if (most < memory)
+		most = memory;
+	if (ret == 0 && most <= status->memory_boot)
+		status->memory_room = 0;
+	else if (ret == 0 && status->memory_room > most - status->memory_boot)
+		status->memory_room = most - status->memory_boot;
 	return ret;
 }
 
@@ -120,7 +145,10 @@ static int take_back(struct state *state, struct control *control, uint64_t more
 	       status.memory_plugged > more && now_ms() < deadline)
 		rest();
 	return ret < 0 ? ret
-		       : account(state, status.memory_plugged > more ? status.memory_plugged : more,
+		       : account(state,
+				 status.memory_boot + (status.memory_plugged > more
+							       ? status.memory_plugged
+							       : more),
 				 err);
 }
 
@@ -132,7 +160,10 @@ static int plug(struct state *state, struct control *control, const struct proto
 	int ret;
 
 	/* Before the guest can use it. */
-	ret = account(state, more > before->memory_plugged ? more : before->memory_plugged, err);
+	ret = account(state,
+		      before->memory_boot +
+			      (more > before->memory_plugged ? more : before->memory_plugged),
+		      err);
 	if (ret == 0)
 		ret = request(control, more, err);
 	if (ret == 0)
@@ -146,7 +177,7 @@ int vm_grow(struct state *state, struct control *control, uint64_t limit, struct
 {
 	struct proto_status status;
 	uint64_t total, most;
-	int ret = control_status(control, &status, LIMIT_MS, err);
+	int ret = read_status(state, control, &status, err);
 
 	if (ret == 0)
 		ret = guest_total(control, &total, err);
@@ -169,7 +200,7 @@ int vm_grow(struct state *state, struct control *control, uint64_t limit, struct
 int vm_shrink(struct state *state, struct control *control, uint64_t limit, struct error *err)
 {
 	struct proto_status status;
-	int ret = control_status(control, &status, LIMIT_MS, err);
+	int ret = read_status(state, control, &status, err);
 	uint64_t more;
 
 	if (ret < 0)

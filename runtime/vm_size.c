@@ -7,6 +7,7 @@
 
 #define DEFAULT_MIB    256
 #define CPU_NUMBER_MAX 8192
+#define ROOM_STEP      128    /* MiB: the VMM makes room in such steps */
 #define PERIOD_DEFAULT 100000 /* the kernel's, in microseconds */
 
 /*
@@ -65,6 +66,31 @@ static int size_memory(const struct bundle *bundle, const struct settings *setti
 int64_t vm_size_host_more(uint64_t bytes)
 {
 	return (int64_t)(bytes + bytes / VMM_OWN_DIVISOR);
+}
+
+/*
+ * Powers of two, and what is halfway between them: so at most a third of a VM's memory comes later,
+ * which takes time, and what its kernel sizes by its memory at boot is not far off.
+ */
+static uint32_t next_class(uint32_t class)
+{
+	bool is_power = (class & (class - 1)) == 0;
+
+	return is_power ? class + class / 2 : class / 3 * 4;
+}
+
+void vm_size_of_template(struct vm_size *size)
+{
+	uint32_t most;
+
+	/* The guest takes more of it in blocks of 2 MiB. */
+	size->memory_mib += size->memory_mib % 2;
+	size->boot_mib = SETTINGS_MIN_MIB;
+	while ((most = next_class(size->boot_mib)) <= size->memory_mib)
+		size->boot_mib = most;
+	if (most < size->memory_max_mib)
+		most = size->memory_max_mib;
+	size->room_mib = (most - size->boot_mib + ROOM_STEP - 1) / ROOM_STEP * ROOM_STEP;
 }
 
 uint64_t vm_size_host_memory(const struct vm_size *size)

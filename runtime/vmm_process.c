@@ -162,11 +162,15 @@ static void push_disks(struct command_line *line, const struct disks *disks, boo
 
 static void push_template(struct command_line *line, const struct vmm_options *options)
 {
+	cleanup_free char *pages = options->pages_fd < 0 ? strdup("")
+							 : format(",pages=%d", options->pages_fd);
+	const struct vm_size *size = options->size;
+
 	push(line, strdup(options->restore ? "--restore" : "--template"));
-	push(line, options->pages_fd < 0
-			   ? format("state=%d,memory=%d", options->state_fd, options->memory_fd)
-			   : format("state=%d,memory=%d,pages=%d", options->state_fd,
-				    options->memory_fd, options->pages_fd));
+	push(line, pages ? format("state=%d,memory=%d%s,boot=%u,room=%u,grown=%u",
+				  options->state_fd, options->memory_fd, pages, size->boot_mib,
+				  size->room_mib, size->grown_mib)
+			 : NULL);
 	inherit(line, options->state_fd);
 	inherit(line, options->memory_fd);
 	inherit(line, options->pages_fd);

@@ -175,7 +175,8 @@ static uint64_t realtime_ns(void)
 /* To a machine that resumed it comes with the time: now nothing holds the message up any more. */
 static void relay_start(struct control *control, const struct agent_request *request)
 {
-	struct proto_time body = {.realtime_ns = htole64(realtime_ns())};
+	struct proto_time body = {.realtime_ns = htole64(realtime_ns()),
+				  .memory_more = htole64(control->memory_more)};
 
 	relay(control, request, &body, sizeof(body));
 }
@@ -212,7 +213,7 @@ void control_held(struct control *control, int ret, const char *why)
 static void request_save(struct control *control, const struct agent_request *request,
 			 const struct proto_frame *frame)
 {
-	struct vmm_template to = {-1, -1, -1};
+	struct vmm_template to = {.state_fd = -1, .memory_fd = -1, .pages_fd = -1};
 	struct error err = {0};
 	int ret = 0;
 
@@ -576,13 +577,14 @@ void control_reset(struct control *control)
 	agent_init(&control->agent, control->config.loop, &agent_events, control);
 }
 
-int control_resume(struct control *control)
+int control_resume(struct control *control, uint64_t memory_more)
 {
 	struct agent_request request = {.type = PROTO_RESUMED};
 	struct proto_resumed body = {0};
 	int ret;
 
 	control->resumed = true;
+	control->memory_more = memory_more;
 	body.realtime_ns = htole64(realtime_ns());
 	if (getrandom(body.entropy, sizeof(body.entropy), 0) != (ssize_t)sizeof(body.entropy))
 		return -EIO;

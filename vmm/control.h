@@ -63,9 +63,9 @@ int control_agent_connect(struct control *control, struct vsock_endpoint *endpoi
 
 /*
  * The machine goes on from a saved one, in which the agent waits for work: gives it an identity of
- * its own, and then what there is to do.
+ * its own, and then what there is to do. The workload waits for so many bytes of memory more.
  */
-int control_resume(struct control *control);
+int control_resume(struct control *control, uint64_t memory_more);
 
 /*
  * What is to be remembered of a container that runs: records of a snapshot. save fails with EBUSY

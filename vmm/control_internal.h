@@ -27,7 +27,8 @@ struct control {
 	uint64_t started_ns;
 	bool create_seen;
 	bool start_seen;
-	bool resumed; /* the machine goes on from a saved one */
+	bool resumed;	      /* the machine goes on from a saved one */
+	uint64_t memory_more; /* and gets so many bytes more than that had */
 	bool shutting_down;
 	bool paused;
 	uint64_t oom_kills;

@@ -368,14 +368,12 @@ static int grow_memory(struct device_set *set, uint64_t size, struct error *err)
 	return ret;
 }
 
-static int set_memory(struct device_set *set, const void *parameters, size_t len, struct error *err)
+int device_set_request_memory(struct device_set *set, uint64_t size, struct error *err)
 {
 	const struct guest_region *more = set->config.memory->more;
-	uint64_t size, usable;
-	int ret = proto_decode_bytes(parameters, len, &size);
+	uint64_t usable;
+	int ret = 0;
 
-	if (ret < 0)
-		return error_say(err, EINVAL, "ATTACH: memory of a wrong size");
 	if (!set->mem || size > more->room)
 		return error_say(err, ERANGE, "ATTACH: there is no room for %llu MiB more",
 				 (unsigned long long)size >> 20);
@@ -386,6 +384,15 @@ static int set_memory(struct device_set *set, const void *parameters, size_t len
 		ret = error_say(err, EINVAL, "ATTACH: memory comes in blocks of %llu MiB",
 				MEM_BLOCK >> 20);
 	return ret;
+}
+
+static int set_memory(struct device_set *set, const void *parameters, size_t len, struct error *err)
+{
+	uint64_t size;
+
+	return proto_decode_bytes(parameters, len, &size) < 0
+		       ? error_say(err, EINVAL, "ATTACH: memory of a wrong size")
+		       : device_set_request_memory(set, size, err);
 }
 
 int device_set_attach(struct device_set *set, const struct proto_attach *what,

@@ -66,6 +66,9 @@ void device_set_unplug(struct device_set *set);
 /* Gone on from a template, whose drives were empty: the guest looks at its disks again. */
 void device_set_announce_disks(struct device_set *set);
 
+/* Has the guest take so many bytes beyond what it booted with (devices/mem.h). */
+int device_set_request_memory(struct device_set *set, uint64_t size, struct error *err);
+
 /* machine_memory. */
 void device_set_memory(struct device_set *set, uint64_t *requested, uint64_t *plugged);
 

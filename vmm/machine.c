@@ -203,8 +203,11 @@ static struct snapshot_machine snapshot_of(struct machine *machine)
 static int resume_guest(struct machine *machine, struct error *err)
 {
 	struct snapshot_machine parts = snapshot_of(machine);
+	uint64_t to_come = machine_memory_to_come(machine);
 	int ret = snapshot_load(&parts, machine->state, err);
 
+	if (ret == 0 && to_come && !machine->config.options->restore)
+		ret = device_set_request_memory(&machine->devices, to_come, err);
 	if (ret == 0)
 		device_set_announce_disks(&machine->devices);
 	if (ret == 0)
@@ -229,7 +232,6 @@ int machine_save_template(struct machine *machine, const struct vmm_template *to
 int machine_hold(struct machine *machine, struct error *err)
 {
 	const struct vmm_options *options = machine->config.options;
-	uint64_t requested, plugged;
 
 	if (options->fs_fd >= 0)
 		return error_say(err, ENOTSUP,
@@ -240,11 +242,6 @@ int machine_hold(struct machine *machine, struct error *err)
 			return error_say(err, ENOTSUP,
 					 "block devices of the host's cannot be "
 					 "carried (linux.devices)");
-	device_set_memory(&machine->devices, &requested, &plugged);
-	if (requested || plugged)
-		return error_say(err, ENOTSUP,
-				 "memory that has come to it cannot be carried: `bulkhead update "
-				 "--memory` takes it back");
 	vcpus_hold(machine->vcpus, machine->vcpu_count);
 	return 0;
 }
@@ -287,40 +284,67 @@ bool machine_is_idle(const struct machine *machine)
 
 /* --- the whole --- */
 
-static int restore_memory(struct machine *machine, uint64_t size, struct error *err)
-{
-	uint64_t sum;
-	int ret = vm_memory_copy(&machine->memory, size, machine->config.options->load.memory_fd,
-				 &sum, err);
+/* In bytes. */
+struct memory_sizes {
+	uint64_t boot;	/* what it boots with, or what was saved had booted with */
+	uint64_t room;	/* for more */
+	uint64_t grown; /* how far there is something in it when the guest goes on */
+};
 
-	return ret < 0 ? ret : snapshot_check_memory(machine->state, sum, err);
-}
-
-static int make_boot_memory(struct machine *machine, struct error *err)
+static struct memory_sizes memory_sizes(const struct machine *machine)
 {
 	const struct vmm_options *options = machine->config.options;
-	uint64_t size = (uint64_t)options->memory_mib << 20;
+	const struct vmm_template *load = &options->load;
+	unsigned long room_mib = load->room_mib, more_mib = options->memory_mib - load->boot_mib;
+	struct memory_sizes sizes = {.boot = (uint64_t)options->memory_mib << 20};
 
-	if (machine->state && options->restore)
-		return restore_memory(machine, size, err);
-	if (machine->state && options->fs_fd >= 0)
-		return vm_memory_copy(&machine->memory, size, options->load.memory_fd, NULL, err);
-	if (machine->state)
-		return vm_memory_clone(&machine->memory, size, options->load.memory_fd,
-				       options->load.pages_fd, err);
-	return vm_memory_create(&machine->memory, size, err);
+	if (machine->state) {
+		sizes.boot = (uint64_t)load->boot_mib << 20;
+		sizes.grown = (uint64_t)(options->restore ? load->grown_mib : more_mib) << 20;
+	} else {
+		room_mib = options->memory_max_mib > options->memory_mib
+				   ? options->memory_max_mib - options->memory_mib
+				   : 0;
+	}
+	sizes.room = (uint64_t)room_mib << 20;
+	sizes.room -= sizes.room % MEMORY_MORE_STEP;
+	sizes.grown += MEMORY_MORE_STEP - 1;
+	sizes.grown -= sizes.grown % MEMORY_MORE_STEP;
+	return sizes;
 }
 
+static int make_boot_memory(struct machine *machine, uint64_t size, uint64_t *sum,
+			    struct error *err)
+{
+	const struct vmm_options *options = machine->config.options;
+	struct vm_memory *memory = &machine->memory;
+
+	if (machine->state && (options->restore || options->fs_fd >= 0))
+		return vm_memory_copy(memory, size, options->load.memory_fd, sum, err);
+	if (machine->state)
+		return vm_memory_clone(memory, size, options->load.memory_fd,
+				       options->load.pages_fd, err);
+	return vm_memory_create(memory, size, err);
+}
+
+/* KVM knows what there is at boot; more, where there is some already, comes as it always does. */
 static int make_memory(struct machine *machine, struct error *err)
 {
 	const struct vmm_options *options = machine->config.options;
-	uint64_t room = 0;
-	int ret = make_boot_memory(machine, err);
+	struct memory_sizes sizes = memory_sizes(machine);
+	uint64_t sum = 0;
+	int ret = make_boot_memory(machine, sizes.boot, &sum, err);
 
-	if (options->memory_max_mib > options->memory_mib)
-		room = (uint64_t)(options->memory_max_mib - options->memory_mib) << 20;
-	room -= room % MEMORY_MORE_STEP;
-	return ret < 0 || !room ? ret : vm_memory_reserve(&machine->memory, room, err);
+	if (ret == 0 && sizes.room)
+		ret = vm_memory_reserve(&machine->memory, sizes.room, err);
+	if (ret == 0)
+		ret = vm_memory_attach(&machine->memory, &machine->kvm, err);
+	if (ret == 0 && sizes.grown)
+		ret = vm_memory_grow(&machine->memory, &machine->kvm, sizes.grown, err);
+	if (ret < 0 || !machine->state || !options->restore)
+		return ret;
+	ret = vm_memory_copy_more(&machine->memory, options->load.memory_fd, &sum, err);
+	return ret < 0 ? ret : snapshot_check_memory(machine->state, sum, err);
 }
 
 static int plug_devices(struct machine *machine, struct error *err)
@@ -377,8 +401,6 @@ static int build(struct machine *machine, struct error *err)
 	if (machine->config.options->hold_fd >= 0)
 		kvm_hold(&machine->kvm, machine->config.options->hold_fd);
 	ret = make_memory(machine, err);
-	if (ret == 0)
-		ret = vm_memory_attach(&machine->memory, &machine->kvm, err);
 	if (ret == 0 && platform_add(&machine->platform, &machine->mmio, &machine->ports) < 0)
 		ret = error_say(err, ENOSPC, "no place left on the bus");
 	if (ret == 0)
@@ -511,12 +533,20 @@ void machine_counters(const struct machine *machine, struct proto_counters *coun
 			 machine->devices.slot_count, counters);
 }
 
+uint64_t machine_memory_to_come(const struct machine *machine)
+{
+	uint64_t size = (uint64_t)machine->config.options->memory_mib << 20;
+
+	return size > machine->memory.size ? size - machine->memory.size : 0;
+}
+
 void machine_memory(struct machine *machine, struct machine_memory *memory)
 {
 	const struct vm_memory *mem = &machine->memory;
 
 	memory->boot = mem->size;
 	memory->room = mem->more ? mem->more->room : 0;
+	memory->grown = mem->more ? guest_region_len(mem->more) : 0;
 	device_set_memory(&machine->devices, &memory->requested, &memory->plugged);
 }
 

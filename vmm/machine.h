@@ -83,11 +83,17 @@ bool machine_is_idle(const struct machine *machine);
 /* While it is built. */
 void machine_counters(const struct machine *machine, struct proto_counters *counters);
 
-/* In bytes: what it was built with, what can come, has been asked for, and has come. */
+/*
+ * In bytes: what it was built with, what there is room for beside it, how far into that there is
+ * something, what has been asked for, and has come.
+ */
 struct machine_memory {
-	uint64_t boot, room, requested, plugged;
+	uint64_t boot, room, grown, requested, plugged;
 };
 void machine_memory(struct machine *machine, struct machine_memory *memory);
+
+/* Bytes that a clone of a smaller template is given while it starts. */
+uint64_t machine_memory_to_come(const struct machine *machine);
 
 void machine_marks(const struct machine *machine, struct machine_marks *marks);
 struct console_ring *machine_console(struct machine *machine);

@@ -138,10 +138,35 @@ int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, int pages
 	return ret;
 }
 
-static int read_in(int fd, uint8_t *bytes, off_t offset, off_t end, struct error *err)
+/* A part of a guest's memory as it lies in a file. */
+struct part {
+	uint8_t *bytes;
+	uint64_t offset; /* of its first byte in the file */
+	uint64_t len;
+};
+
+static uint8_t *at(const struct part *part, uint64_t offset)
+{
+	return part->bytes + (offset - part->offset);
+}
+
+static struct part part_boot(const struct vm_memory *mem)
+{
+	return (struct part){mem->base, 0, mem->size};
+}
+
+/* What has come later lies behind the rest. */
+static struct part part_more(const struct vm_memory *mem)
+{
+	if (!mem->more)
+		return (struct part){0};
+	return (struct part){mem->more->bytes, mem->size, guest_region_len(mem->more)};
+}
+
+static int read_in(int fd, const struct part *part, off_t offset, off_t end, struct error *err)
 {
 	while (offset < end) {
-		ssize_t n = pread(fd, bytes + offset, (size_t)(end - offset), offset);
+		ssize_t n = pread(fd, at(part, (uint64_t)offset), (size_t)(end - offset), offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -164,32 +189,49 @@ static uint64_t add_page(uint64_t sum, const uint8_t *page, uint64_t offset)
 	return (sum ^ offset) * 0x100000001b3ull + records_sum(page, PAGE);
 }
 
-static uint64_t add_range(uint64_t sum, const struct vm_memory *mem, uint64_t start, uint64_t end)
+/* start and end are places in the file. */
+static uint64_t add_range(uint64_t sum, const struct part *part, uint64_t start, uint64_t end)
 {
 	for (start &= ~(uint64_t)(PAGE - 1); start < end; start += PAGE)
-		if (!is_zero(mem->base + start))
-			sum = add_page(sum, mem->base + start, start);
+		if (!is_zero(at(part, start)))
+			sum = add_page(sum, at(part, start), start);
 	return sum;
+}
+
+static int copy_part(const struct part *part, int file_fd, uint64_t *sum, struct error *err)
+{
+	struct extent extent = {.end = (off_t)part->offset};
+	off_t end = (off_t)(part->offset + part->len);
+	int ret = 0, more = 1;
+
+	while (ret == 0 && (more = extent_next(file_fd, extent.end, end, &extent)) > 0) {
+		ret = read_in(file_fd, part, extent.start, extent.end, err);
+		if (ret == 0 && sum)
+			*sum = add_range(*sum, part, (uint64_t)extent.start, (uint64_t)extent.end);
+	}
+	return more < 0 ? error_set(err, -more, "guest memory: look for data") : ret;
 }
 
 int vm_memory_copy(struct vm_memory *mem, uint64_t size, int file_fd, uint64_t *sum,
 		   struct error *err)
 {
-	int ret = vm_memory_create(mem, size, err), more = 1;
-	struct extent extent = {0};
+	int ret = vm_memory_create(mem, size, err);
+	struct part part = part_boot(mem);
 
 	if (sum)
 		*sum = 0;
-	while (ret == 0 && (more = extent_next(file_fd, extent.end, (off_t)size, &extent)) > 0) {
-		ret = read_in(file_fd, mem->base, extent.start, extent.end, err);
-		if (ret == 0 && sum)
-			*sum = add_range(*sum, mem, (uint64_t)extent.start, (uint64_t)extent.end);
-	}
-	if (more < 0)
-		ret = error_set(err, -more, "guest memory: look for data");
+	if (ret == 0)
+		ret = copy_part(&part, file_fd, sum, err);
 	if (ret < 0)
 		vm_memory_destroy(mem);
 	return ret;
+}
+
+int vm_memory_copy_more(struct vm_memory *mem, int file_fd, uint64_t *sum, struct error *err)
+{
+	struct part part = part_more(mem);
+
+	return copy_part(&part, file_fd, sum, err);
 }
 
 static int write_out(int fd, const uint8_t *bytes, size_t len, uint64_t offset, struct error *err)
@@ -208,24 +250,24 @@ static int write_out(int fd, const uint8_t *bytes, size_t len, uint64_t offset, 
 	return 0;
 }
 
-/* Runs of pages with something in them. */
-static int save_range(const struct vm_memory *mem, int fd, uint64_t start, uint64_t end,
-		      uint64_t *sum, struct error *err)
+/* Runs of pages with something in them; start and end are places in the file. */
+static int save_range(const struct part *part, int fd, uint64_t start, uint64_t end, uint64_t *sum,
+		      struct error *err)
 {
 	while (start < end) {
 		uint64_t stop;
 		int ret;
 
-		if (is_zero(mem->base + start)) {
+		if (is_zero(at(part, start))) {
 			start += PAGE;
 			continue;
 		}
-		for (stop = start + PAGE; stop < end && !is_zero(mem->base + stop); stop += PAGE)
+		for (stop = start + PAGE; stop < end && !is_zero(at(part, stop)); stop += PAGE)
 			;
-		ret = write_out(fd, mem->base + start, stop - start, start, err);
+		ret = write_out(fd, at(part, start), stop - start, start, err);
 		if (ret < 0)
 			return ret;
-		*sum = add_range(*sum, mem, start, stop);
+		*sum = add_range(*sum, part, start, stop);
 		start = stop;
 	}
 	return 0;
@@ -251,13 +293,14 @@ void vm_memory_gather(int file_fd, uint64_t size)
 }
 
 /* What was never touched has no pages, and looking at it would make some. */
-static int save_own(const struct vm_memory *mem, int fd, uint64_t *sum, struct error *err)
+static int save_own(const struct part *part, int part_fd, int fd, uint64_t *sum, struct error *err)
 {
 	struct extent extent = {0};
-	int ret = 0, more;
+	int ret = 0, more = 1;
 
-	while ((more = extent_next(mem->fd, extent.end, (off_t)mem->size, &extent)) > 0 && ret == 0)
-		ret = save_range(mem, fd, (uint64_t)extent.start, (uint64_t)extent.end, sum, err);
+	while (ret == 0 && (more = extent_next(part_fd, extent.end, (off_t)part->len, &extent)) > 0)
+		ret = save_range(part, fd, part->offset + (uint64_t)extent.start,
+				 part->offset + (uint64_t)extent.end, sum, err);
 	return more < 0 ? error_set(err, -more, "guest memory: look for data") : ret;
 }
 
@@ -267,6 +310,7 @@ static int save_clone(const struct vm_memory *mem, int fd, int origin_fd, int pa
 {
 	uint64_t pages = mem->size / PAGE, end;
 	cleanup_free uint8_t *bits = malloc(pages / 8);
+	const struct part part = part_boot(mem);
 	struct extent extent = {0};
 	int ret = 0;
 
@@ -276,15 +320,15 @@ static int save_clone(const struct vm_memory *mem, int fd, int origin_fd, int pa
 	if (preadv2(pages_fd, &(struct iovec){bits, pages / 8}, 1, 0, 0) != (ssize_t)(pages / 8))
 		return error_say(err, EINVAL, "guest memory: it is not said what was written");
 	while ((ret = extent_next(origin_fd, extent.end, (off_t)mem->size, &extent)) > 0)
-		for (uint64_t at = (uint64_t)extent.start / PAGE; at * PAGE < (uint64_t)extent.end;
-		     at++)
-			bits[at / 8] |= (uint8_t)(1u << at % 8);
+		for (uint64_t page = (uint64_t)extent.start / PAGE;
+		     page * PAGE < (uint64_t)extent.end; page++)
+			bits[page / 8] |= (uint8_t)(1u << page % 8);
 	if (ret < 0)
 		return error_set(err, -ret, "guest memory: look for data");
-	for (uint64_t at = 0; ret == 0 && at < pages; at = end + 1) {
-		for (end = at; end < pages && is_set(bits, end); end++)
+	for (uint64_t page = 0; ret == 0 && page < pages; page = end + 1) {
+		for (end = page; end < pages && is_set(bits, end); end++)
 			;
-		ret = save_range(mem, fd, at * PAGE, end * PAGE, sum, err);
+		ret = save_range(&part, fd, page * PAGE, end * PAGE, sum, err);
 	}
 	return ret;
 }
@@ -292,9 +336,13 @@ static int save_clone(const struct vm_memory *mem, int fd, int origin_fd, int pa
 int vm_memory_save(const struct vm_memory *mem, int file_fd, int origin_fd, int pages_fd,
 		   uint64_t *sum, struct error *err)
 {
+	const struct part boot = part_boot(mem), more = part_more(mem);
+	int ret;
+
 	*sum = 0;
-	return mem->fd >= 0 ? save_own(mem, file_fd, sum, err)
-			    : save_clone(mem, file_fd, origin_fd, pages_fd, sum, err);
+	ret = mem->fd >= 0 ? save_own(&boot, mem->fd, file_fd, sum, err)
+			   : save_clone(mem, file_fd, origin_fd, pages_fd, sum, err);
+	return ret < 0 || !more.len ? ret : save_own(&more, mem->more_fd, file_fd, sum, err);
 }
 
 void vm_memory_use_small_pages(const struct vm_memory *mem, uint64_t offset)
@@ -337,9 +385,9 @@ int vm_memory_attach(const struct vm_memory *mem, struct kvm *kvm, struct error 
 {
 	for (unsigned int i = 0; i < mem->map.count; i++) {
 		const struct guest_region *region = &mem->map.regions[i];
-		int ret = !region->len ? 0
-				       : kvm_add_memory(kvm, i, region->gpa, region->len,
-							region->bytes, err);
+		int ret = region == mem->more ? 0
+					      : kvm_add_memory(kvm, i, region->gpa, region->len,
+							       region->bytes, err);
 
 		if (ret < 0)
 			return ret;

@@ -68,6 +68,9 @@ int vm_memory_reserve(struct vm_memory *mem, uint64_t room, struct error *err);
  */
 int vm_memory_grow(struct vm_memory *mem, struct kvm *kvm, uint64_t len, struct error *err);
 
+/* What vm_memory_save wrote of it, which lies behind the rest; sum is gone on with. */
+int vm_memory_copy_more(struct vm_memory *mem, int file_fd, uint64_t *sum, struct error *err);
+
 /* Has the cache of a file that was saved gathered into huge pages, where the host can. */
 void vm_memory_gather(int file_fd, uint64_t size);
 

@@ -8,6 +8,8 @@
 
 #include "vmm/jail.h"
 
+#define MIB_MAX (1ul << 24)
+
 enum option_key {
 	KEY_ID = 256,
 	KEY_KERNEL,
@@ -76,11 +78,11 @@ static const struct argp_option option_list[] = {
 	 "Leaves layers of the jail out, to debug: namespaces, user, limits, dumpable, landlock, "
 	 "seccomp",
 	 0},
-	{"template", KEY_TEMPLATE, "state=N,memory=N[,pages=N]", 0,
+	{"template", KEY_TEMPLATE, "state=N,memory=N[,pages=N][,boot=MIB][,room=MIB]", 0,
 	 "Starts from this saved machine, if it fits; else boots", 0},
 	{"save-template", KEY_SAVE_TEMPLATE, "state=N,memory=N", 0,
 	 "Boots, saves the machine when its agent waits for work, and ends", 0},
-	{"restore", KEY_RESTORE, "state=N,memory=N", 0,
+	{"restore", KEY_RESTORE, "state=N,memory=N[,boot=MIB][,room=MIB][,grown=MIB]", 0,
 	 "Goes on from this snapshot of a running container, or fails", 0},
 	{"syscalls", KEY_SYSCALLS, NULL, 0, "Only print the system calls that the filters know", 0},
 	{"probe", KEY_PROBE, NULL, 0, "Only find out whether KVM here can run a guest kernel", 0},
@@ -182,6 +184,12 @@ static void parse_template(struct argp_state *state, const char *what,
 			template->memory_fd = parse_fd(state, what, item + 7);
 		else if (strncmp(item, "pages=", 6) == 0)
 			template->pages_fd = parse_fd(state, what, item + 6);
+		else if (strncmp(item, "boot=", 5) == 0)
+			template->boot_mib = parse_number(state, what, item + 5, 1, MIB_MAX);
+		else if (strncmp(item, "room=", 5) == 0)
+			template->room_mib = parse_number(state, what, item + 5, 0, MIB_MAX);
+		else if (strncmp(item, "grown=", 6) == 0)
+			template->grown_mib = parse_number(state, what, item + 6, 0, MIB_MAX);
 		else
 			argp_failure(state, 2, 0, "%s: cannot use \"%s\"", what, item);
 	}
@@ -236,6 +244,29 @@ static void parse_stdio(struct argp_state *state, struct vmm_options *options, c
 	}
 }
 
+/* Without a word about it, what was saved is as large as what would be booted. */
+static void complete_template(const struct vmm_options *options, struct vmm_template *template)
+{
+	if (template->boot_mib)
+		return;
+	template->boot_mib = options->memory_mib;
+	if (options->memory_max_mib > options->memory_mib)
+		template->room_mib = options->memory_max_mib - options->memory_mib;
+}
+
+static void check_memory(struct argp_state *state, struct vmm_options *options)
+{
+	struct vmm_template *load = &options->load;
+	unsigned long more;
+
+	complete_template(options, load);
+	more = options->restore ? load->grown_mib : options->memory_mib - load->boot_mib;
+	if (load->boot_mib > options->memory_mib || more > load->room_mib)
+		argp_failure(state, 2, 0,
+			     "--memory: %lu MiB cannot be had from %lu and room for %lu",
+			     options->memory_mib, load->boot_mib, load->room_mib);
+}
+
 static void check_required(struct argp_state *state, const struct vmm_options *options)
 {
 	const char *missing = NULL;
@@ -269,10 +300,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		options->initramfs = arg;
 		return 0;
 	case KEY_MEMORY:
-		options->memory_mib = parse_number(state, "--memory", arg, 1, 1ul << 24);
+		options->memory_mib = parse_number(state, "--memory", arg, 1, MIB_MAX);
 		return 0;
 	case KEY_MEMORY_MAX:
-		options->memory_max_mib = parse_number(state, "--memory-max", arg, 1, 1ul << 24);
+		options->memory_max_mib = parse_number(state, "--memory-max", arg, 1, MIB_MAX);
 		return 0;
 	case KEY_CPUS:
 		options->cpus = (unsigned int)parse_number(state, "--cpus", arg, 1, VMM_CPUS_MAX);
@@ -356,6 +387,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_SUCCESS:
 		check_required(state, options);
+		check_memory(state, options);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -383,8 +415,8 @@ void options_parse(struct vmm_options *options, int argc, char **argv)
 		.oom_fd = -1,
 		.log_fd = -1,
 		.agent_timeout_ms = 30000,
-		.load = {-1, -1, -1},
-		.save = {-1, -1, -1},
+		.load = {.state_fd = -1, .memory_fd = -1, .pages_fd = -1},
+		.save = {.state_fd = -1, .memory_fd = -1, .pages_fd = -1},
 	};
 	argp_err_exit_status = 2;
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options))

@@ -24,6 +24,11 @@ struct vmm_template {
 	int state_fd; /* -1: none */
 	int memory_fd;
 	int pages_fd; /* of those that a clone writes, a bit each; -1: not known */
+	/*
+	 * What it booted with, has room for beside that, and had got of that when it was saved; in
+	 * MiB. What is missing to the machine's own memory comes while it runs.
+	 */
+	unsigned long boot_mib, room_mib, grown_mib;
 };
 
 #define VMM_NICS_MAX 8

@@ -14,6 +14,7 @@
 /* What has to be the same when it goes on. No padding: it is compared and written as bytes. */
 struct shape {
 	uint64_t memory_size;
+	uint64_t memory_room; /* for more */
 	uint64_t cpuid_sum;
 	uint32_t vcpu_count;
 	uint32_t slot_count;
@@ -59,6 +60,7 @@ static struct shape shape_of(const struct snapshot_machine *machine)
 
 	return (struct shape){
 		.memory_size = machine->memory->size,
+		.memory_room = machine->memory->more ? machine->memory->more->room : 0,
 		.cpuid_sum = machine->cpuid_sum,
 		.vcpu_count = machine->vcpu_count,
 		.slot_count = machine->slot_count,
@@ -161,8 +163,8 @@ static int check_file(const struct records *state, const struct memory_file *fil
 	return 0;
 }
 
-static int open_both(struct records *state, const struct vmm_template *from, uint64_t memory_size,
-		     bool template, struct error *err)
+static int open_both(struct records *state, const struct vmm_template *from, bool template,
+		     struct error *err)
 {
 	struct memory_file file;
 	int ret = records_read(state, STATE_VERSION, from->state_fd, err);
@@ -172,7 +174,7 @@ static int open_both(struct records *state, const struct vmm_template *from, uin
 	ret = identify(from->memory_fd, &file, err);
 	if (ret == 0 && template)
 		ret = check_file(state, &file, err);
-	if (ret == 0 && file.size != memory_size)
+	if (ret == 0 && file.size != ((uint64_t)from->boot_mib + from->grown_mib) << 20)
 		ret = error_say(err, ESTALE, "the memory is of another size");
 	if (ret < 0)
 		records_destroy(state);
@@ -180,15 +182,14 @@ static int open_both(struct records *state, const struct vmm_template *from, uin
 }
 
 int snapshot_open_template(struct records *state, const struct vmm_template *from,
-			   uint64_t memory_size, struct error *err)
+			   struct error *err)
 {
-	return open_both(state, from, memory_size, true, err);
+	return open_both(state, from, true, err);
 }
 
-int snapshot_open(struct records *state, const struct vmm_template *from, uint64_t memory_size,
-		  struct error *err)
+int snapshot_open(struct records *state, const struct vmm_template *from, struct error *err)
 {
-	return open_both(state, from, memory_size, false, err);
+	return open_both(state, from, false, err);
 }
 
 int snapshot_check_memory(const struct records *state, uint64_t sum, struct error *err)

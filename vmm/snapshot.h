@@ -44,15 +44,14 @@ int snapshot_write(const struct snapshot_machine *machine, struct records *out,
 		   const struct vmm_template *to, int origin_fd, struct error *err);
 
 /*
- * Reads and checks the state of a template, and that this memory file of memory_size bytes belongs
- * to it: before anything is made from them.
+ * Reads and checks the state of a template, and that this memory file belongs to it and is as large
+ * as is said: before anything is made from them.
  */
 int snapshot_open_template(struct records *state, const struct vmm_template *from,
-			   uint64_t memory_size, struct error *err);
+			   struct error *err);
 
 /* The same for a snapshot, whose memory is checked when it has been copied: by its sum. */
-int snapshot_open(struct records *state, const struct vmm_template *from, uint64_t memory_size,
-		  struct error *err);
+int snapshot_open(struct records *state, const struct vmm_template *from, struct error *err);
 int snapshot_check_memory(const struct records *state, uint64_t sum, struct error *err);
 
 /*

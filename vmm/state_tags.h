@@ -5,7 +5,7 @@
 #include "devices/virtio_state.h"
 
 /* Changes with every change of a record's meaning or layout: old files are refused then. */
-#define STATE_VERSION 3
+#define STATE_VERSION 4
 
 /* Tags from 256 on belong to devices. */
 enum state_tag {

@@ -176,6 +176,7 @@ static void fill_marks(void *ctx, struct proto_status *status)
 	status->template_use = sup->template_use;
 	status->memory_boot = memory.boot;
 	status->memory_room = memory.room;
+	status->memory_grown = memory.grown;
 	status->memory_requested = memory.requested;
 	status->memory_plugged = memory.plugged;
 }
@@ -521,8 +522,7 @@ static bool open_template(struct supervisor *sup, struct records *state)
 
 	if (options->load.state_fd < 0)
 		return false;
-	if (snapshot_open_template(state, &options->load, (uint64_t)options->memory_mib << 20,
-				   &err) == 0)
+	if (snapshot_open_template(state, &options->load, &err) == 0)
 		return true;
 	sup->template_use = PROTO_TEMPLATE_REFUSED;
 	log_warn("%s: the template is refused: %s", options->id, err.message);
@@ -533,8 +533,7 @@ static int restore_machine(struct supervisor *sup, struct error *err)
 {
 	struct records state = {0};
 	struct error why = {0};
-	int ret = snapshot_open(&state, &sup->options->load,
-				(uint64_t)sup->options->memory_mib << 20, &why);
+	int ret = snapshot_open(&state, &sup->options->load, &why);
 
 	if (ret == 0)
 		ret = control_load(sup->control, &state, &why);
@@ -595,7 +594,7 @@ static int start(struct supervisor *sup, struct error *err)
 	if (ret == 0)
 		ret = machine_start(sup->machine, err);
 	if (ret == 0 && sup->template_use == PROTO_TEMPLATE_USED) {
-		ret = control_resume(sup->control);
+		ret = control_resume(sup->control, machine_memory_to_come(sup->machine));
 		if (ret < 0)
 			error_set(err, -ret, "go on from where it was saved");
 	}

@@ -289,7 +289,7 @@ static bool begin(struct world *world, uint8_t how, struct input *input)
 		return false;
 	connect_agent(world);
 	if (how % 8 == 7)
-		driver_check(control_resume(world->control) == 0);
+		driver_check(control_resume(world->control, 0) == 0);
 	else if (how % 8)
 		hello(world);
 	return true;

@@ -20,7 +20,7 @@
 #include "vmm/snapshot.h"
 #include "vmm/state_tags.h"
 
-#define MEMORY	  (256u << 10)
+#define MEMORY	  (1u << 20)
 #define VCPUS	  2
 #define SLOTS	  3
 #define MSRS	  16
@@ -494,7 +494,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input input = {data, size};
 	uint8_t first = input_u8(&input);
 	bool template = first & 0x40, damaged = first & 0x80;
-	struct vmm_template from = {state_fd, template ? template_memory_fd : memory_fd, -1};
+	struct vmm_template from = {.state_fd = state_fd,
+				    .memory_fd = template ? template_memory_fd : memory_fd,
+				    .pages_fd = -1,
+				    .boot_mib = MEMORY >> 20};
 	struct records made = {0}, state;
 	struct error err = {0};
 	bool unaltered = make_state(&made, &input, first % (STEPS_MAX + 1)) && !damaged;
@@ -504,8 +507,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	driver_check(records_write(&made, STATE_VERSION, state_fd, NULL) == 0);
 	if (damaged)
 		damage_file(&input);
-	ret = template ? snapshot_open_template(&state, &from, MEMORY, &err)
-		       : snapshot_open(&state, &from, MEMORY, &err);
+	ret = template ? snapshot_open_template(&state, &from, &err)
+		       : snapshot_open(&state, &from, &err);
 	check_message(ret, &err);
 	if (ret == 0)
 		ret = load_memory(&state, template, &err);

@@ -119,6 +119,10 @@ static char *make_doc(struct input *input, uint8_t flags, int state_fd, int scra
 
 	json_object_set_new(doc, "version", number(input, flags, VERSION));
 	json_object_set_new(doc, "memory", number(input, flags, SETTINGS_MIN_MIB));
+	json_object_set_new(doc, "memoryMax", number(input, flags, 0));
+	json_object_set_new(doc, "boot", number(input, flags, SETTINGS_MIN_MIB));
+	json_object_set_new(doc, "room", number(input, flags, 0));
+	json_object_set_new(doc, "grown", number(input, flags, 0));
 	json_object_set_new(doc, "vcpus", number(input, flags, 1));
 	json_object_set_new(doc, "nics", number(input, flags, 0));
 	json_object_set_new(doc, "state", digest_for(state_fd, flags & STATE_WRONG));
@@ -205,6 +209,10 @@ static void open_it(const int layers[LAYERS], uint8_t flags)
 	if (ret == 0) {
 		driver_check(size.memory_mib >= SETTINGS_MIN_MIB &&
 			     size.memory_mib <= SETTINGS_MAX_MIB);
+		driver_check(size.boot_mib >= SETTINGS_MIN_MIB &&
+			     size.boot_mib <= size.memory_mib &&
+			     size.memory_mib - size.boot_mib <= size.room_mib &&
+			     size.room_mib <= SETTINGS_MAX_MIB && size.grown_mib <= size.room_mib);
 		driver_check(size.vcpus >= 1 && size.vcpus <= SETTINGS_MAX_VCPUS);
 		driver_check(snapshot_nics(&snapshot) <= SETTINGS_MAX_NICS);
 		ret = put_disks(&snapshot, layers, flags);

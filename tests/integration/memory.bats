@@ -82,3 +82,25 @@ host_uses_less_than() { [ "$(cat "/sys/fs/cgroup/$ID/memory.current")" -lt $(($1
 	cmp "$WORK/volume/file" "$WORK/volume/copy"
 	[ "$(inside sha256sum /volume/file)" = "$(sha256sum <"$WORK/volume/file" | cut -d' ' -f1)  /volume/file" ]
 }
+
+@test "a VM that has grown is saved with what has come, goes on with it, and gives it back" {
+	local sum
+	config '.linux.resources.memory.limit = 67108864 | .annotations["io.bulkhead.memory-max"] = "1024" | .root.readonly = false
+		| .mounts += [{destination: "/memory", type: "tmpfs", source: "tmpfs", options: ["size=150m"]}]'
+	command_is /bin/sh -c 'while :; do sleep 1; done'
+	up
+	plain update --memory 300m "$ID"
+	# More than it booted with.
+	inside /bin/sh -c 'seq 1 20000000 | head -c 120000000 >/memory/file'
+	sum=$(inside md5sum /memory/file)
+	bulkhead checkpoint --image-path "$WORK/image" "$ID"
+	bulkhead delete --force "$ID"
+	bulkhead restore -d -b "$BUNDLE" --image-path "$WORK/image" "$ID" </dev/null >"$WORK/out" 2>"$WORK/err"
+	total_is -ge 300
+	[ "$(inside md5sum /memory/file)" = "$sum" ]
+	inside rm /memory/file
+	plain update --memory 64m "$ID"
+	eventually total_is -lt 110
+	plain update --memory 200m "$ID"
+	total_is -ge 200
+}

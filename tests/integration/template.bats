@@ -48,7 +48,7 @@ make_template() {
 	bulkhead template wait
 	bulkhead template list >"$WORK/list"
 	[ "$(wc -l <"$WORK/list")" = 1 ]
-	grep -q 'memory=256 vcpus=1' "$WORK/list"
+	grep -q 'memory=256+128 vcpus=1' "$WORK/list"
 	starts_by used
 	config '.annotations["io.bulkhead.template"] = "off"'
 	starts_by none
@@ -221,6 +221,28 @@ make_state_of_another_cpu() {
 		bulkhead template wait
 		starts_by used
 	done
+}
+
+@test "VMs of several sizes start from one template, and each has its memory before its workload runs" {
+	local total booted mib
+	make_template
+	for mib in 256 290 380; do
+		config ".annotations[\"io.bulkhead.memory\"] = \"$mib\""
+		command_is sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo
+		starts_by used
+		total=$(cat "$WORK/out")
+		[ -n "${booted:-}" ] || booted=$((total - (256 << 10)))
+		# As the template's kernel has it, and all that came, to the page.
+		[ "$total" = $(((mib << 10) + booted)) ]
+	done
+	[ "$(bulkhead template list | wc -l)" = 1 ]
+	# Its limit is its own, not the room that the template has.
+	config "del(.annotations) | .linux.resources.memory.limit = $((242 << 20))"
+	command_is sleep 1000
+	bulkhead create -b "$BUNDLE" "$ID" </dev/null >/dev/null 2>&1
+	bulkhead start "$ID"
+	[ "$(cat "/sys/fs/cgroup/$ID/memory.max")" = $(((290 + 64 + 290 / 32) << 20)) ]
+	refuses 'can grow to' update --memory 350m "$ID"
 }
 
 @test "a VM with two CPUs goes on with both" {

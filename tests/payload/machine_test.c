@@ -58,7 +58,7 @@ static int build_machine(struct machine *machine, const struct vmm_options *opti
 
 	if (options->load.state_fd < 0)
 		return machine_build(machine, NULL, err);
-	ret = snapshot_open_template(&state, &options->load, size, err);
+	ret = snapshot_open_template(&state, &options->load, err);
 	if (ret == 0)
 		ret = machine_build(machine, &state, err);
 	records_destroy(&state);
@@ -147,7 +147,10 @@ END_TEST
 START_TEST(a_saved_machine_goes_on_in_others)
 {
 	struct vmm_options options;
-	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0), -1};
+	struct vmm_template files = {.state_fd = memfd_create("state", 0),
+				     .memory_fd = memfd_create("memory", 0),
+				     .pages_fd = -1,
+				     .boot_mib = 64};
 
 	fill_options(&options);
 	options.save = files;
@@ -157,7 +160,7 @@ START_TEST(a_saved_machine_goes_on_in_others)
 		ck_assert_int_eq(loop_init(&outcome.loop), 0);
 		run_machine(&options, &outcome, i ? "it went on" : "all is well");
 		loop_destroy(&outcome.loop);
-		options.save = (struct vmm_template){-1, -1, -1};
+		options.save = (struct vmm_template){.state_fd = -1, .memory_fd = -1};
 		options.load = files;
 	}
 }
@@ -167,7 +170,10 @@ END_TEST
  */
 START_TEST(a_machine_of_another_shape_boots)
 {
-	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0), -1};
+	struct vmm_template files = {.state_fd = memfd_create("state", 0),
+				     .memory_fd = memfd_create("memory", 0),
+				     .pages_fd = -1,
+				     .boot_mib = 64};
 	struct outcome outcome = {.calls = 0};
 	struct machine_config config = {
 		.loop = &outcome.loop, .connect = nobody, .ended = ended, .ctx = &outcome};
@@ -187,7 +193,7 @@ START_TEST(a_machine_of_another_shape_boots)
 	options.load = files;
 	options.cpus = 1;
 	config.options = &options;
-	ck_assert_int_eq(snapshot_open_template(&state, &files, 64u << 20, NULL), 0);
+	ck_assert_int_eq(snapshot_open_template(&state, &files, NULL), 0);
 	ck_assert_int_eq(machine_create(&machine, &config, NULL), 0);
 	ck_assert_int_eq(machine_build(machine, &state, NULL), -ESTALE);
 	ck_assert_int_eq(machine_build(machine, NULL, NULL), 0);
@@ -199,7 +205,10 @@ END_TEST
 
 START_TEST(memory_that_was_altered_is_refused)
 {
-	struct vmm_template files = {memfd_create("state", 0), memfd_create("memory", 0), -1};
+	struct vmm_template files = {.state_fd = memfd_create("state", 0),
+				     .memory_fd = memfd_create("memory", 0),
+				     .pages_fd = -1,
+				     .boot_mib = 64};
 	struct outcome outcome = {.calls = 0};
 	struct vmm_options options;
 	struct records state;
@@ -212,8 +221,9 @@ START_TEST(memory_that_was_altered_is_refused)
 	/* The times of files move with the clock's tick. */
 	usleep(20000);
 	ck_assert_int_eq(pwrite(files.memory_fd, "x", 1, 12345), 1);
-	ck_assert_int_eq(snapshot_open_template(&state, &files, 64u << 20, NULL), -ESTALE);
-	ck_assert_int_eq(snapshot_open_template(&state, &files, 65u << 20, NULL), -ESTALE);
+	ck_assert_int_eq(snapshot_open_template(&state, &files, NULL), -ESTALE);
+	files.boot_mib = 65;
+	ck_assert_int_eq(snapshot_open_template(&state, &files, NULL), -ESTALE);
 }
 END_TEST
 

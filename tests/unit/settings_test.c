@@ -278,6 +278,33 @@ START_TEST(memory_of_a_vm)
 }
 END_TEST
 
+START_TEST(a_template_serves_many_sizes)
+{
+	static const struct {
+		uint32_t memory, max, boot, room;
+	} cases[] = {
+		{64, 0, 64, 128},	{94, 0, 64, 128},     {96, 0, 96, 128},
+		{105, 0, 96, 128},	{254, 0, 192, 128},   {256, 0, 256, 128},
+		{300, 0, 256, 128},	{382, 0, 256, 128},   {384, 0, 384, 128},
+		{700, 0, 512, 256},	{1024, 0, 1024, 512}, {1534, 0, 1024, 512},
+		{1536, 0, 1536, 512},	{256, 100, 256, 128}, {256, 1000, 256, 768},
+		{700, 4096, 512, 3584},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vm_size size = {.memory_mib = cases[i].memory,
+				       .memory_max_mib = cases[i].max};
+
+		vm_size_of_template(&size);
+		ck_assert_uint_eq(size.boot_mib, cases[i].boot);
+		ck_assert_uint_eq(size.room_mib, cases[i].room);
+		/* Only its last MiB may be one that no block ends at. */
+		ck_assert_uint_eq(size.memory_mib, (cases[i].memory + 1) & ~1u);
+		ck_assert_uint_le(size.memory_mib, size.boot_mib + size.room_mib);
+	}
+}
+END_TEST
+
 START_TEST(cpus_of_a_vm)
 {
 	uint32_t online = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
@@ -311,6 +338,7 @@ Suite *settings_suite(void)
 	tcase_add_test(tc, a_cpu_for_each_vcpu);
 	tcase_add_test(tc, vcpus_stay_on_their_cpus);
 	tcase_add_test(tc, memory_of_a_vm);
+	tcase_add_test(tc, a_template_serves_many_sizes);
 	tcase_add_test(tc, cpus_of_a_vm);
 	suite_add_tcase(suite, tc);
 	return suite;

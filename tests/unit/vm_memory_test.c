@@ -84,6 +84,34 @@ START_TEST(a_clone_is_saved_by_what_is_its_own)
 }
 END_TEST
 
+/* Behind the rest, and only what there is something in. */
+START_TEST(what_came_later_is_saved_too)
+{
+	const uint64_t room = 2 * MEMORY_MORE_STEP;
+	uint64_t sum, other;
+	struct stat st;
+
+	ck_assert_int_eq(vm_memory_reserve(&memory, room, NULL), 0);
+	guest_region_grow(memory.more, MEMORY_MORE_STEP);
+	memory.more->bytes[4096] = 4;
+	memory.more->bytes[MEMORY_MORE_STEP - 1] = 5;
+	ck_assert_int_eq(ftruncate(file_fd, SIZE + MEMORY_MORE_STEP), 0);
+	ck_assert_int_eq(vm_memory_save(&memory, file_fd, -1, -1, &sum, NULL), 0);
+	ck_assert_uint_ne(sum, saved_sum);
+
+	ck_assert_int_eq(vm_memory_copy(&copy, SIZE, file_fd, &other, NULL), 0);
+	ck_assert_uint_eq(other, saved_sum);
+	ck_assert_int_eq(vm_memory_reserve(&copy, room, NULL), 0);
+	guest_region_grow(copy.more, MEMORY_MORE_STEP);
+	ck_assert_int_eq(vm_memory_copy_more(&copy, file_fd, &other, NULL), 0);
+	ck_assert_uint_eq(other, sum);
+	ck_assert_int_eq(fstat(copy.more_fd, &st), 0);
+	ck_assert_int_le(st.st_blocks * 512, 2 * (2 << 20));
+	ck_assert(!memcmp(copy.more->bytes, memory.more->bytes, MEMORY_MORE_STEP));
+	vm_memory_destroy(&copy);
+}
+END_TEST
+
 /* Whoever altered the file: what is beyond the guest's memory is nobody's. */
 START_TEST(a_file_of_another_size_stays_within_the_memory)
 {
@@ -121,6 +149,7 @@ Suite *vm_memory_suite(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_copy_has_what_was_saved_and_no_more);
 	tcase_add_test(tc, a_clone_is_saved_by_what_is_its_own);
+	tcase_add_test(tc, what_came_later_is_saved_too);
 	tcase_add_test(tc, a_file_of_another_size_stays_within_the_memory);
 	tcase_add_test(tc, what_cannot_be_read_is_an_error);
 	suite_add_tcase(suite, tc);
