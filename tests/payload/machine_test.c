@@ -52,7 +52,6 @@ static int make_file(const void *bytes, size_t len, char *path, size_t size)
 static int build_machine(struct machine *machine, const struct vmm_options *options,
 			 struct error *err)
 {
-	uint64_t size = (uint64_t)options->memory_mib << 20;
 	struct records state;
 	int ret;
 
