@@ -302,6 +302,7 @@ static void making_destroy(struct making *making)
 	json_decref(making->seccomp);
 	images_destroy(&making->images);
 	template_destroy(&making->template);
+	template_destroy(&making->own_template);
 	snapshot_close(&making->snapshot);
 	free(making->cmdline);
 	close_fd(&making->tty_fd);
@@ -314,6 +315,7 @@ static int create_vm(struct container *container, const struct globals *globals,
 		.globals = globals,
 		.images = IMAGES_INIT,
 		.template = TEMPLATE_INIT,
+		.own_template = TEMPLATE_INIT,
 		.snapshot = SNAPSHOT_INIT,
 		.tty_fd = -1,
 	};

@@ -13,9 +13,12 @@ struct making {
 	json_t *seccomp; /* compiled, or NULL */
 	struct images images;
 	char *cmdline;
-	struct template template;
+	struct template template; /* what it starts from, or what is to be made for the next */
 	struct template_shape shape;
 	bool use_template;
+	struct template own_template; /* for this size alone, to be made while one of several serves
+				       */
+	struct template_shape own_shape;
 	struct snapshot snapshot; /* open for a container that is restored */
 	int tty_fd;		  /* -1: none */
 };

@@ -33,14 +33,32 @@ static void note_template(struct container *container, const struct template *te
 	state_save(&container->state, NULL);
 }
 
+/*
+ * Without one of its own it starts from one for several sizes. That is the first to be made, and
+ * makes its own the second.
+ */
+static void look_for_shared(struct making *making)
+{
+	struct template template = TEMPLATE_INIT;
+	struct template_shape shape = making->shape;
+
+	vm_size_shared_template(&shape.size);
+	if (shape.size.boot_mib == making->shape.size.boot_mib ||
+	    template_find(&template, &shape, NULL) < 0) {
+		template_destroy(&template);
+		return;
+	}
+	making->own_template = making->template;
+	making->own_shape = making->shape;
+	making->template = template;
+	making->shape = shape;
+}
+
 void container_choose_template(struct container *container, struct making *making)
 {
-	if (!template_wanted(&making->globals->settings))
-		return;
-	vm_size_of_template(&container->size);
 	making->shape = (struct template_shape){
 		.files = &container->files,
-		.size = &container->size,
+		.size = container->size,
 		.cmdline = *making->cmdline ? making->cmdline : NULL,
 		.lowers = 1,
 		.scratch = making->images.scratch_fd >= 0,
@@ -49,8 +67,16 @@ void container_choose_template(struct container *container, struct making *makin
 		.shares = container->binds.share_count || shared_root_used(&container->shared_root),
 	};
 	/* A template has drives for the VM's own disks only. */
-	making->use_template = container->disks.count == 0 && !has_large_blocks(making) &&
-			       template_find(&making->template, &making->shape, NULL) == 0;
+	if (!template_wanted(&making->globals->settings) || container->disks.count ||
+	    has_large_blocks(making))
+		return;
+	vm_size_own_template(&making->shape.size);
+	if (template_find(&making->template, &making->shape, NULL) < 0)
+		return;
+	making->use_template = true;
+	if (making->template.state_fd < 0)
+		look_for_shared(making);
+	container->size = making->shape.size;
 }
 
 /* One that was missing or did not fit is made for the next time. */
@@ -67,6 +93,8 @@ void container_tend_template(struct container *container, const struct making *m
 		    status.template_use != PROTO_TEMPLATE_REFUSED) {
 			if (template->pages_fd < 0 && !shape->shares)
 				note_template(container, template);
+			if (making->own_template.shape)
+				template_make_later(&making->own_template, &making->own_shape);
 			return;
 		}
 		template_discard(template);

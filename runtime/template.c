@@ -85,10 +85,9 @@ static char *describe(const struct template_shape *shape)
 	if (!out)
 		return NULL;
 	uname(&host);
-	fprintf(out, "memory=%u+%u vcpus=%u disks=%u%s nics=%u%s%s ", shape->size->boot_mib,
-		shape->size->room_mib, shape->size->vcpus, shape->lowers,
-		shape->scratch ? "+1" : "", shape->nics, shape->user_net ? "s" : "",
-		shape->shares ? " fs" : "");
+	fprintf(out, "memory=%u+%u vcpus=%u disks=%u%s nics=%u%s%s ", shape->size.boot_mib,
+		shape->size.room_mib, shape->size.vcpus, shape->lowers, shape->scratch ? "+1" : "",
+		shape->nics, shape->user_net ? "s" : "", shape->shares ? " fs" : "");
 	describe_file(out, "vmm", shape->files->vmm);
 	describe_file(out, "kernel", shape->files->kernel);
 	describe_file(out, "initramfs", shape->files->initramfs);

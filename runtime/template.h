@@ -21,7 +21,7 @@
 /* What a VM's boot depends on. */
 struct template_shape {
 	const struct vmm_files *files;
-	const struct vm_size *size;
+	struct vm_size size;
 	const char *cmdline; /* NULL: nothing appended */
 	unsigned int lowers; /* read-only disks, before the writable one */
 	bool scratch;

@@ -56,10 +56,9 @@ static void build_line(struct maker_line *line, const struct template_shape *sha
 	push_pair(line, "--id", strdup("template"));
 	push_pair(line, "--kernel", strdup(shape->files->kernel));
 	push_pair(line, "--initramfs", strdup(shape->files->initramfs));
-	push_pair(line, "--memory", format("%u", shape->size->boot_mib));
-	push_pair(line, "--memory-max",
-		  format("%u", shape->size->boot_mib + shape->size->room_mib));
-	push_pair(line, "--cpus", format("%u", shape->size->vcpus));
+	push_pair(line, "--memory", format("%u", shape->size.boot_mib));
+	push_pair(line, "--memory-max", format("%u", shape->size.boot_mib + shape->size.room_mib));
+	push_pair(line, "--cpus", format("%u", shape->size.vcpus));
 	for (unsigned int i = 0; i < shape->lowers; i++)
 		push_pair(line, "--disk", strdup("empty,ro"));
 	if (shape->scratch)

@@ -79,18 +79,34 @@ static uint32_t next_class(uint32_t class)
 	return is_power ? class + class / 2 : class / 3 * 4;
 }
 
-void vm_size_of_template(struct vm_size *size)
+static void make_room(struct vm_size *size, uint32_t most)
 {
-	uint32_t most;
+	if (most < size->memory_max_mib)
+		most = size->memory_max_mib;
+	size->room_mib = most <= size->boot_mib
+				 ? 0
+				 : (most - size->boot_mib + ROOM_STEP - 1) / ROOM_STEP * ROOM_STEP;
+}
+
+void vm_size_shared_template(struct vm_size *size)
+{
+	uint32_t next;
 
 	/* The guest takes more of it in blocks of 2 MiB. */
 	size->memory_mib += size->memory_mib % 2;
 	size->boot_mib = SETTINGS_MIN_MIB;
-	while ((most = next_class(size->boot_mib)) <= size->memory_mib)
-		size->boot_mib = most;
-	if (most < size->memory_max_mib)
-		most = size->memory_max_mib;
-	size->room_mib = (most - size->boot_mib + ROOM_STEP - 1) / ROOM_STEP * ROOM_STEP;
+	while ((next = next_class(size->boot_mib)) <= size->memory_mib)
+		size->boot_mib = next;
+	make_room(size, next);
+}
+
+void vm_size_own_template(struct vm_size *size)
+{
+	vm_size_shared_template(size);
+	if (size->boot_mib == size->memory_mib)
+		return;
+	size->boot_mib = size->memory_mib;
+	make_room(size, 0);
 }
 
 uint64_t vm_size_host_memory(const struct vm_size *size)

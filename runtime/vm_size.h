@@ -14,8 +14,8 @@
 
 struct vm_size {
 	uint32_t memory_mib, vcpus;
-	uint32_t memory_max_mib;   /* what it can grow to while it runs; 0: not at all */
-	/* vm_size_of_template; 0: there is none. Or of a snapshot, with what had come. */
+	uint32_t memory_max_mib; /* what it can grow to while it runs; 0: not at all */
+	/* Of the template it starts from, 0: of none; or of a snapshot, with what had come. */
 	uint32_t boot_mib, room_mib, grown_mib;
 	uint64_t disk_bytes;	   /* of disks that lie in the host's memory: scratch_memory() */
 	uint32_t agent_timeout_ms; /* 0: the VMM's own default */
@@ -25,10 +25,13 @@ int vm_size_find(struct vm_size *size, const struct bundle *bundle, const struct
 		 struct error *err);
 
 /*
- * What a template has that serves VMs of this size and of others: a part of the memory, and room for
- * the rest, which comes to a clone while it starts.
+ * What a template has that serves VMs of this size and of others: a part of the memory, and room
+ * for the rest, which comes to a clone while it starts.
  */
-void vm_size_of_template(struct vm_size *size);
+void vm_size_shared_template(struct vm_size *size);
+
+/* What one has that is for this size alone, and quicker: nothing has to come. */
+void vm_size_own_template(struct vm_size *size);
 
 /* What the VMM's group on the host may use, in bytes. */
 uint64_t vm_size_host_memory(const struct vm_size *size);

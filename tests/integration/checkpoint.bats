@@ -164,7 +164,7 @@ damage() {
 		memory_was_altered printf xyz | dd of=memory bs=1 seek=40000001 conv=notrunc status=none
 		scratch_disk_was_altered printf xyz | dd of=scratch bs=1 seek=9000 conv=notrunc status=none
 		scratch_disk_was_altered truncate -s -4096 scratch
-		of_another_version sed -i "s/.version.: 1/\"version\": 2/" snapshot.json
+		of_another_version sed -i "s/.version.: 2/\"version\": 3/" snapshot.json
 		is_broken truncate -s 20 snapshot.json
 		snapshot.json:_No_such_file rm snapshot.json
 		another_CPU sed -i "s/.vcpus.: 1/\"vcpus\": 2/" snapshot.json

@@ -295,12 +295,19 @@ START_TEST(a_template_serves_many_sizes)
 		struct vm_size size = {.memory_mib = cases[i].memory,
 				       .memory_max_mib = cases[i].max};
 
-		vm_size_of_template(&size);
+		vm_size_shared_template(&size);
 		ck_assert_uint_eq(size.boot_mib, cases[i].boot);
 		ck_assert_uint_eq(size.room_mib, cases[i].room);
 		/* Only its last MiB may be one that no block ends at. */
 		ck_assert_uint_eq(size.memory_mib, (cases[i].memory + 1) & ~1u);
 		ck_assert_uint_le(size.memory_mib, size.boot_mib + size.room_mib);
+		/* One of its own is the same where nothing has to come. */
+		vm_size_own_template(&size);
+		ck_assert_uint_eq(size.boot_mib, size.memory_mib);
+		if (size.memory_mib == cases[i].boot)
+			ck_assert_uint_eq(size.room_mib, cases[i].room);
+		else
+			ck_assert_uint_eq(size.room_mib, cases[i].max ? 3456 : 0);
 	}
 }
 END_TEST
