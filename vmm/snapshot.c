@@ -14,12 +14,12 @@
 /* What has to be the same when it goes on. No padding: it is compared and written as bytes. */
 struct shape {
 	uint64_t memory_size;
-	uint64_t memory_room; /* for more */
 	uint64_t cpuid_sum;
 	uint32_t vcpu_count;
 	uint32_t slot_count;
 	uint32_t tsc_khz;
 	uint32_t reserved;
+	uint64_t memory_room; /* for more */
 };
 
 /* The memory's file. Nobody but its writer can set the time of the last change. */
@@ -60,11 +60,11 @@ static struct shape shape_of(const struct snapshot_machine *machine)
 
 	return (struct shape){
 		.memory_size = machine->memory->size,
-		.memory_room = machine->memory->more ? machine->memory->more->room : 0,
 		.cpuid_sum = machine->cpuid_sum,
 		.vcpu_count = machine->vcpu_count,
 		.slot_count = machine->slot_count,
 		.tsc_khz = khz > 0 ? (uint32_t)khz : 0,
+		.memory_room = machine->memory->more ? machine->memory->more->room : 0,
 	};
 }
 
