@@ -106,7 +106,8 @@ marks_of() {
 }
 
 @test "a VM that takes all it can get takes it from itself" {
-	local hog
+	# How long a guest takes to run out of everything is its own affair: 20 to 110 s in a lab.
+	local hog LIMIT=200
 	command_is /bin/sh -c 'trap "echo alive" USR1; echo ready; sleep 1000 & while :; do wait; done'
 	bulkhead run -d -b "$BUNDLE" quiet </dev/null >>"$WORK/quiet" 2>&1
 	eventually grep -q ready "$WORK/quiet"
