@@ -14,8 +14,8 @@
 #define PLUG_MS	  30000
 #define UNPLUG_MS 10000
 #define LOOK_MS	  20
-/* The guest's kernel manages memory in such blocks, and each costs it 2 MiB. */
-#define STEP (128ull << 20)
+/* Each costs the guest's kernel 2 MiB: it is to have whole ones. */
+#define STEP ((uint64_t)VM_SIZE_STEP_MIB << 20)
 
 static int64_t now_ms(void)
 {

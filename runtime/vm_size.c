@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_MIB    256
-#define CPU_NUMBER_MAX 8192
-#define ROOM_STEP      128    /* MiB: the VMM makes room in such steps */
-#define PERIOD_DEFAULT 100000 /* the kernel's, in microseconds */
+#define DEFAULT_MIB	 256
+#define CPU_NUMBER_MAX	 8192
+#define VM_SIZE_STEP_MIB 128	/* MiB: the VMM makes room in such steps */
+#define PERIOD_DEFAULT	 100000 /* the kernel's, in microseconds */
 
 /*
  * The guest's own share: its kernel's image and data, the agent, and 64 bytes for each page of 4096
@@ -83,9 +83,9 @@ static void make_room(struct vm_size *size, uint32_t most)
 {
 	if (most < size->memory_max_mib)
 		most = size->memory_max_mib;
-	size->room_mib = most <= size->boot_mib
-				 ? 0
-				 : (most - size->boot_mib + ROOM_STEP - 1) / ROOM_STEP * ROOM_STEP;
+	size->room_mib = most <= size->boot_mib ? 0
+						: (most - size->boot_mib + VM_SIZE_STEP_MIB - 1) /
+							  VM_SIZE_STEP_MIB * VM_SIZE_STEP_MIB;
 }
 
 void vm_size_shared_template(struct vm_size *size)

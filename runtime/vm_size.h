@@ -12,6 +12,9 @@
 #include "runtime/bundle.h"
 #include "runtime/settings.h"
 
+/* MiB: the VMM makes room in such steps, the guest's kernel manages memory in such blocks. */
+#define VM_SIZE_STEP_MIB 128
+
 struct vm_size {
 	uint32_t memory_mib, vcpus;
 	uint32_t memory_max_mib; /* what it can grow to while it runs; 0: not at all */
