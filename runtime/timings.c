@@ -52,7 +52,8 @@ static int write_moments(const struct globals *globals, const struct moment *mom
 	json_t *doc = json_object();
 	cleanup_free char *text = NULL;
 
-	json_object_set_new(doc, "template", json_string(template));
+	if (template)
+		json_object_set_new(doc, "template", json_string(template));
 	for (size_t i = 0; i < count; i++)
 		if (moments[i].ns)
 			json_object_set_new(doc, moments[i].key,
@@ -69,11 +70,13 @@ int container_tell_timings(struct container *container, const struct globals *gl
 {
 	struct proto_status status;
 	struct error ignored = {0};
+	bool known;
 
 	if (!path && !log_enabled(LOG_LEVEL_DEBUG))
 		return 0;
-	/* A workload that was quick to end may have taken its VMM with it. */
-	if (control_status(&container->control, &status, STATUS_LIMIT, &ignored) < 0)
+	/* A workload that was quick to end may have taken its VMM with it, and what that knew. */
+	known = control_status(&container->control, &status, STATUS_LIMIT, &ignored) == 0;
+	if (!known)
 		memset(&status, 0, sizeof(status));
 	const struct moment moments[] = {
 		{"config_checked_ms", NULL, container->config_ns},
@@ -88,7 +91,7 @@ int container_tell_timings(struct container *container, const struct globals *gl
 	size_t count = sizeof(moments) / sizeof(moments[0]);
 
 	log_moments(globals, moments, count);
-	return path ? write_moments(globals, moments, count, template_word(status.template_use),
-				    path, err)
+	return path ? write_moments(globals, moments, count,
+				    known ? template_word(status.template_use) : NULL, path, err)
 		    : 0;
 }

@@ -5,10 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_MIB	 256
-#define CPU_NUMBER_MAX	 8192
-#define VM_SIZE_STEP_MIB 128	/* MiB: the VMM makes room in such steps */
-#define PERIOD_DEFAULT	 100000 /* the kernel's, in microseconds */
+#define DEFAULT_MIB    256
+#define CPU_NUMBER_MAX 8192
+#define PERIOD_DEFAULT 100000 /* the kernel's, in microseconds */
 
 /*
  * The guest's own share: its kernel's image and data, the agent, and 64 bytes for each page of 4096
