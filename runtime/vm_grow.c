@@ -1,5 +1,6 @@
 #include "runtime/vm_grow.h"
 #include "runtime/cgroup.h"
+#include "runtime/command.h"
 #include "runtime/vm_size.h"
 
 #include "common/cleanup.h"
@@ -17,12 +18,9 @@
 /* Each costs the guest's kernel 2 MiB: it is to have whole ones. */
 #define STEP ((uint64_t)VM_SIZE_STEP_MIB << 20)
 
-static int64_t now_ms(void)
+static uint64_t in_ms(uint64_t ms)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return monotonic_ns() + ms * 1000000u;
 }
 
 static void rest(void)
@@ -114,7 +112,7 @@ static uint64_t wanted(const struct proto_status *status, uint64_t limit)
 static int wait_until_plugged(struct control *control, uint64_t more, uint64_t limit,
 			      struct error *err)
 {
-	int64_t deadline = now_ms() + PLUG_MS;
+	uint64_t end = in_ms(PLUG_MS);
 	struct proto_status status;
 	uint64_t total;
 	int ret;
@@ -123,7 +121,7 @@ static int wait_until_plugged(struct control *control, uint64_t more, uint64_t l
 	       (ret = guest_total(control, &total, err)) == 0) {
 		if (status.memory_plugged >= more && total >= limit)
 			return 0;
-		if (now_ms() > deadline)
+		if (monotonic_ns() > end)
 			return error_say(err, ETIMEDOUT,
 					 "memory.limit: the guest has taken only %llu of %llu MiB "
 					 "of memory within %d s",
@@ -137,12 +135,12 @@ static int wait_until_plugged(struct control *control, uint64_t more, uint64_t l
 /* Asks for less. The host's limit stays above what the guest has kept. */
 static int take_back(struct state *state, struct control *control, uint64_t more, struct error *err)
 {
-	int64_t deadline = now_ms() + UNPLUG_MS;
+	uint64_t end = in_ms(UNPLUG_MS);
 	struct proto_status status;
 	int ret = request(control, more, err);
 
 	while (ret == 0 && (ret = control_status(control, &status, LIMIT_MS, err)) == 0 &&
-	       status.memory_plugged > more && now_ms() < deadline)
+	       status.memory_plugged > more && monotonic_ns() < end)
 		rest();
 	return ret < 0 ? ret
 		       : account(state,

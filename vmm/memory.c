@@ -16,7 +16,6 @@
 #endif
 
 #define PAGE 4096u
-#define HUGE MEMORY_HUGE_PAGE
 
 /* Once it is mapped. */
 static int set_up(struct vm_memory *mem, uint64_t size, struct error *err)
@@ -81,14 +80,14 @@ fail:
 /* A mapping of the file at an address that huge pages can be mapped to, or NULL. */
 static uint8_t *map_aligned(int fd, uint64_t size, int flags)
 {
-	uint8_t *room = mmap(NULL, size + HUGE, PROT_NONE,
+	uint8_t *room = mmap(NULL, size + MEMORY_HUGE_PAGE, PROT_NONE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *base, *end;
 
 	if (room == MAP_FAILED)
 		return NULL;
-	end = room + size + HUGE;
-	base = (uint8_t *)(((uintptr_t)room + HUGE - 1) & ~(HUGE - 1));
+	end = room + size + MEMORY_HUGE_PAGE;
+	base = (uint8_t *)(((uintptr_t)room + MEMORY_HUGE_PAGE - 1) & ~(MEMORY_HUGE_PAGE - 1));
 	if (base > room)
 		munmap(room, (size_t)(base - room));
 	munmap(base + size, (size_t)(end - base - size));
@@ -283,10 +282,11 @@ void vm_memory_gather(int file_fd, uint64_t size)
 	struct extent extent = {0};
 
 	while (base && extent_next(file_fd, extent.end, (off_t)size, &extent) > 0) {
-		uint64_t at = ((uint64_t)extent.start + HUGE - 1) & ~(HUGE - 1);
+		uint64_t at = ((uint64_t)extent.start + MEMORY_HUGE_PAGE - 1) &
+			      ~(MEMORY_HUGE_PAGE - 1);
 
-		for (; at + HUGE <= (uint64_t)extent.end; at += HUGE)
-			madvise(base + at, HUGE, MADV_COLLAPSE);
+		for (; at + MEMORY_HUGE_PAGE <= (uint64_t)extent.end; at += MEMORY_HUGE_PAGE)
+			madvise(base + at, MEMORY_HUGE_PAGE, MADV_COLLAPSE);
 	}
 	if (base)
 		munmap(base, size);
@@ -347,8 +347,8 @@ int vm_memory_save(const struct vm_memory *mem, int file_fd, int origin_fd, int 
 
 void vm_memory_use_small_pages(const struct vm_memory *mem, uint64_t offset)
 {
-	if (offset + HUGE <= mem->size)
-		madvise(mem->base + offset, HUGE, MADV_NOHUGEPAGE);
+	if (offset + MEMORY_HUGE_PAGE <= mem->size)
+		madvise(mem->base + offset, MEMORY_HUGE_PAGE, MADV_NOHUGEPAGE);
 }
 
 static bool is_more(const struct vm_memory *mem, const void *bytes)

@@ -9,12 +9,17 @@ vmm_of() {
 	docker inspect --format '{{.State.Pid}}' "$1"
 }
 
-@test "docker: names and a published port hold while dockerd is away and when it is there again (live-restore)" {
-	local pid
+# serve_two: one-a and one-b on a network of their own, the first with a published port; $pid is the first one's VMM.
+serve_two() {
 	docker network create --subnet 10.98.0.0/24 one >/dev/null
 	serve one-a --network one -p 127.0.0.1:18000:7000
 	serve one-b --network one
 	pid=$(vmm_of one-a)
+}
+
+@test "docker: names and a published port hold while dockerd is away and when it is there again (live-restore)" {
+	local pid
+	serve_two
 	daemon_stop dockerd
 	# The bridge is the kernel's: no daemon is needed for what goes over it.
 	[ "$(echo alone | socat -t 20 - TCP:10.98.0.2:7000)" = alone ]
@@ -29,10 +34,7 @@ vmm_of() {
 	local pid
 	daemon_stop dockerd
 	dockerd_start false
-	docker network create --subnet 10.98.0.0/24 one >/dev/null
-	serve one-a --network one -p 127.0.0.1:18000:7000
-	serve one-b --network one
-	pid=$(vmm_of one-a)
+	serve_two
 	daemon_stop dockerd
 	run ! kill -0 "$pid"
 	dockerd_start
