@@ -103,20 +103,37 @@ static bool is_set(const uint8_t *bits, uint64_t page)
 	return bits[page / 8] >> page % 8 & 1;
 }
 
+/* A run of pages whose bits are set. */
+struct run {
+	uint64_t start, end;
+};
+
+/* The next one behind it; false when there is none. Most bytes have no bit set. */
+static bool next_run(const uint8_t *bits, uint64_t pages, struct run *run)
+{
+	uint64_t at = run->end;
+
+	while (at < pages && !is_set(bits, at))
+		at += at % 8 || bits[at / 8] ? 1 : 8;
+	run->start = at;
+	while (at < pages && is_set(bits, at))
+		at++;
+	run->end = at;
+	return run->start < pages;
+}
+
 /* A hint: what it says wrongly costs memory, what is not to be had now comes by faults. */
 static void copy_pages(const struct vm_memory *mem, int pages_fd)
 {
-	uint64_t pages = mem->size / PAGE, end;
+	uint64_t pages = mem->size / PAGE;
 	cleanup_free uint8_t *bits = malloc(pages / 8);
+	struct run run = {0};
 
 	if (pages_fd < 0 || !bits || pread(pages_fd, bits, pages / 8, 0) != (ssize_t)(pages / 8))
 		return;
-	for (uint64_t at = 0; at < pages; at = end + 1) {
-		for (end = at; end < pages && is_set(bits, end); end++)
-			;
-		if (end > at)
-			madvise(mem->base + at * PAGE, (end - at) * PAGE, MADV_POPULATE_WRITE);
-	}
+	while (next_run(bits, pages, &run))
+		madvise(mem->base + run.start * PAGE, (run.end - run.start) * PAGE,
+			MADV_POPULATE_WRITE);
 }
 
 int vm_memory_clone(struct vm_memory *mem, uint64_t size, int file_fd, int pages_fd,
@@ -272,21 +289,33 @@ static int save_range(const struct part *part, int fd, uint64_t start, uint64_t 
 	return 0;
 }
 
+/* How many bytes of the file are not holes between two places in it. */
+static uint64_t bytes_between(int fd, uint64_t start, uint64_t end)
+{
+	struct extent extent = {.end = (off_t)start};
+	uint64_t sum = 0;
+
+	while (extent_next(fd, extent.end, (off_t)end, &extent) > 0)
+		sum += (uint64_t)(extent.end - extent.start);
+	return sum;
+}
+
 /*
- * Where the host can, the file's cache gets huge pages for what is full: of these a clone needs one
- * fault for 512 pages that it only reads, as the kernel's code. Failing is no harm.
+ * Where the host can, the file's cache gets huge pages for what is half full at least: of these a
+ * clone needs one fault for 512 pages that it only reads, as the kernel's code, which has pages of
+ * zeros in between. Failing is no harm.
  */
 void vm_memory_gather(int file_fd, uint64_t size)
 {
 	uint8_t *base = map_aligned(file_fd, size, MAP_PRIVATE);
 	struct extent extent = {0};
+	uint64_t at = 0;
 
-	while (base && extent_next(file_fd, extent.end, (off_t)size, &extent) > 0) {
-		uint64_t at = ((uint64_t)extent.start + MEMORY_HUGE_PAGE - 1) &
-			      ~(MEMORY_HUGE_PAGE - 1);
-
-		for (; at + MEMORY_HUGE_PAGE <= (uint64_t)extent.end; at += MEMORY_HUGE_PAGE)
+	while (base && extent_next(file_fd, (off_t)at, (off_t)size, &extent) > 0) {
+		at = (uint64_t)extent.start & ~(MEMORY_HUGE_PAGE - 1);
+		if (bytes_between(file_fd, at, at + MEMORY_HUGE_PAGE) >= MEMORY_HUGE_PAGE / 2)
 			madvise(base + at, MEMORY_HUGE_PAGE, MADV_COLLAPSE);
+		at += MEMORY_HUGE_PAGE;
 	}
 	if (base)
 		munmap(base, size);
@@ -308,10 +337,11 @@ static int save_own(const struct part *part, int part_fd, int fd, uint64_t *sum,
 static int save_clone(const struct vm_memory *mem, int fd, int origin_fd, int pages_fd,
 		      uint64_t *sum, struct error *err)
 {
-	uint64_t pages = mem->size / PAGE, end;
+	uint64_t pages = mem->size / PAGE;
 	cleanup_free uint8_t *bits = malloc(pages / 8);
 	const struct part part = part_boot(mem);
 	struct extent extent = {0};
+	struct run run = {0};
 	int ret = 0;
 
 	if (!bits)
@@ -325,11 +355,8 @@ static int save_clone(const struct vm_memory *mem, int fd, int origin_fd, int pa
 			bits[page / 8] |= (uint8_t)(1u << page % 8);
 	if (ret < 0)
 		return error_set(err, -ret, "guest memory: look for data");
-	for (uint64_t page = 0; ret == 0 && page < pages; page = end + 1) {
-		for (end = page; end < pages && is_set(bits, end); end++)
-			;
-		ret = save_range(&part, fd, page * PAGE, end * PAGE, sum, err);
-	}
+	while (ret == 0 && next_run(bits, pages, &run))
+		ret = save_range(&part, fd, run.start * PAGE, run.end * PAGE, sum, err);
 	return ret;
 }
 
