@@ -278,7 +278,7 @@ static void net_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct net *net = to_net(dev);
 
-	if (net->stale || net_vhost_is_due(net))
+	if (net->stale || (net->vhost && net_vhost_is_due(net)))
 		settle(net);
 	if (queue == 2 * net->pair_count)
 		net_control(net);

@@ -48,31 +48,40 @@ static void burst_add(struct net_burst *burst, const struct virtqueue_chain *cha
 {
 	struct net_packet *packet = &burst->packets[burst->count++];
 
-	*packet = (struct net_packet){
-		.head = chain->head,
-		.iov = burst->segments + burst->segment_count,
-		.len = chain->readable_len,
-	};
+	packet->head = chain->head;
+	packet->iov = burst->segments + burst->segment_count;
+	packet->count = 0;
+	packet->len = chain->readable_len;
 	if (chain->readable_len < NET_HEADER_LEN + NET_FRAME_MIN ||
 	    chain->readable_len > NET_PACKET_MAX)
 		return;
 	packet->count = chain->readable;
-	memcpy(packet->iov, chain->iov, chain->readable * sizeof(*packet->iov));
+	packet->iov[0] = chain->iov[0];
+	/* Seldom. */
+	if (chain->readable > 1)
+		memcpy(packet->iov, chain->iov, chain->readable * sizeof(*packet->iov));
 	burst->segment_count += chain->readable;
 }
 
-/* Takes at most so many packets, as far as there are some and place for them. */
+/*
+ * Takes at most so many packets, as far as there is place for them and the driver has shown some
+ * already. A rate, after whose every packet the gate may close, has one a burst.
+ */
 static void burst_take(struct net_pair *pair, unsigned int most)
 {
 	struct net *net = pair->net;
 	struct net_burst *burst = &net->burst;
+	const struct virtqueue *vq = &net->dev.queues[net_tx_queue(pair)];
 
 	burst->count = burst->segment_count = 0;
-	while (burst->count < most &&
-	       burst->segment_count <= NET_BURST_SEGMENTS - VIRTQUEUE_SEGMENTS_MAX &&
-	       !rate_gate_is_closed(&net->tx_gate) &&
-	       virtio_queue_pop(&net->dev, net_tx_queue(pair), &pair->chain))
+	if (rate_gate_is_closed(&net->tx_gate))
+		return;
+	while (virtio_queue_pop(&net->dev, net_tx_queue(pair), &pair->chain)) {
 		burst_add(burst, &pair->chain);
+		if (burst->count == most || !virtqueue_has_next(vq) ||
+		    burst->segment_count > NET_BURST_SEGMENTS - VIRTQUEUE_SEGMENTS_MAX)
+			break;
+	}
 }
 
 /*

@@ -42,7 +42,8 @@ void rate_gate_hurry(struct rate_gate *gate);
 /* Something of so many bytes has passed. */
 static inline void rate_gate_count(struct rate_gate *gate, uint64_t bytes)
 {
-	rate_limit_take(&gate->limit, bytes);
+	if (rate_limit_is_set(&gate->limit))
+		rate_limit_take(&gate->limit, bytes);
 }
 
 #endif

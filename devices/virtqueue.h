@@ -102,6 +102,17 @@ int virtqueue_enable(struct virtqueue *vq);
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 
 /*
+ * Whether there is another chain as far as the device has seen: of a split queue, when it took the
+ * last one. The driver is not asked to notify.
+ */
+bool packed_has_next(const struct virtqueue *vq);
+
+static inline bool virtqueue_has_next(const struct virtqueue *vq)
+{
+	return vq->state.packed ? packed_has_next(vq) : vq->avail_seen != vq->state.next_avail;
+}
+
+/*
  * From now on an empty queue asks for no notifications: it is looked at without them. Until
  * virtqueue_rest, which asks, and returns whether there is a chain already.
  */

@@ -208,6 +208,13 @@ int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	return ret;
 }
 
+bool packed_has_next(const struct virtqueue *vq)
+{
+	uint16_t flags;
+
+	return vq->state.ready && is_available(vq, &flags);
+}
+
 bool packed_rest(struct virtqueue *vq)
 {
 	return look(vq) >= 0;

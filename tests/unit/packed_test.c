@@ -294,6 +294,25 @@ START_TEST(a_polled_queue_asks_when_it_rests)
 }
 END_TEST
 
+START_TEST(a_look_at_the_next_chain_asks_for_nothing)
+{
+	struct driver_buffer one = buffer(8, true);
+	const struct vring_packed_desc_event *event;
+
+	start(FEATURES, 8);
+	event = driver.queues[0].device_event;
+	ck_assert(!virtqueue_has_next(vq));
+	driver_submit(&driver, 0, &one, 1);
+	driver_submit(&driver, 0, &one, 1);
+	ck_assert(virtqueue_has_next(vq));
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
+	ck_assert(virtqueue_has_next(vq));
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
+	ck_assert(!virtqueue_has_next(vq));
+	ck_assert_uint_eq(event->off_wrap, 1u << VRING_PACKED_EVENT_F_WRAP_CTR);
+}
+END_TEST
+
 START_TEST(a_queue_goes_on_where_it_was_saved)
 {
 	struct driver_buffer buffers[] = {buffer(3, false), buffer(2, false), buffer(7, true)};
@@ -367,6 +386,7 @@ Suite *packed_suite(void)
 	tcase_add_test(tcase, flags_alone_say_it_without_event_idx);
 	tcase_add_test(tcase, notifications_are_asked_for_where_the_device_waits);
 	tcase_add_test(tcase, a_polled_queue_asks_when_it_rests);
+	tcase_add_test(tcase, a_look_at_the_next_chain_asks_for_nothing);
 	tcase_add_test(tcase, a_queue_goes_on_where_it_was_saved);
 	tcase_add_test(tcase, queues_are_checked_when_enabled);
 	suite_add_tcase(suite, tcase);

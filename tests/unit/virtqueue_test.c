@@ -312,6 +312,25 @@ START_TEST(a_polled_queue_asks_when_it_rests)
 }
 END_TEST
 
+START_TEST(what_came_later_is_seen_by_the_next_look)
+{
+	struct driver_buffer buffer = {driver_alloc(&driver, 8), 8, true};
+	struct driver_queue *dq = &driver.queues[0];
+
+	setup_with(DRIVER_FEATURES, 16);
+	ck_assert(!virtqueue_has_next(vq));
+	driver_submit(&driver, 0, &buffer, 1);
+	driver_submit(&driver, 0, &buffer, 1);
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
+	ck_assert(virtqueue_has_next(vq));
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
+	driver_submit(&driver, 0, &buffer, 1);
+	ck_assert(!virtqueue_has_next(vq));
+	ck_assert_uint_eq(avail_event(dq), 0);
+	ck_assert_int_eq(virtqueue_pop(vq, &chain), 1);
+}
+END_TEST
+
 START_TEST(notifications_follow_the_flag_without_event_idx)
 {
 	struct driver_buffer buffer = {driver_alloc(&driver, 8), 8, true};
@@ -407,6 +426,7 @@ Suite *virtqueue_suite(void)
 	tcase_add_test(tcase, segments_are_bounded);
 	tcase_add_test(tcase, notifications_are_asked_for_when_the_ring_is_empty);
 	tcase_add_test(tcase, a_polled_queue_asks_when_it_rests);
+	tcase_add_test(tcase, what_came_later_is_seen_by_the_next_look);
 	tcase_add_test(tcase, notifications_follow_the_flag_without_event_idx);
 	tcase_add_test(tcase, interrupts_follow_used_event);
 	tcase_add_test(tcase, interrupts_follow_the_flag_without_event_idx);
