@@ -2,7 +2,7 @@
 # unit tests' synthetic driver; with DPDK's vhost library beside them where that is installed.
 
 .PHONY: bench
-bench: all $(BUILD)/bench/until_hello $(BUILD)/bench/timed $(BUILD)/bench/exchange $(BUILD)/bench/core $(BUILD)/tests/bulk \
+bench: all $(BUILD)/bench/until_hello $(BUILD)/bench/timed $(BUILD)/bench/exchange $(BUILD)/bench/packets $(BUILD)/bench/core $(BUILD)/tests/bulk \
        $(BUILD)/tests/talk
 	@bench/run
 
