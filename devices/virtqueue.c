@@ -50,16 +50,9 @@ int virtqueue_enable(struct virtqueue *vq)
 
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
-	int ret;
-
 	if (!vq->state.ready)
 		return 0;
-	ret = vq->state.packed ? packed_pop(vq, chain) : split_pop(vq, chain);
-	if (ret > 0) {
-		stats_add(&vq->stats.requests, 1);
-		stats_add(&vq->stats.bytes_out, chain->readable_len);
-	}
-	return ret;
+	return vq->state.packed ? packed_pop(vq, chain) : split_pop(vq, chain);
 }
 
 void virtqueue_poll(struct virtqueue *vq)
@@ -90,12 +83,11 @@ void virtqueue_put(struct virtqueue *vq, struct virtqueue_head head, uint32_t le
 {
 	if (!vq->state.ready)
 		return;
+	stats_add(&vq->stats.bytes_in, len);
 	if (vq->state.packed)
 		packed_put(vq, head, len);
 	else
 		split_put(vq, head, len);
-	vq->unpublished++;
-	stats_add(&vq->stats.bytes_in, len);
 }
 
 void virtqueue_publish(struct virtqueue *vq)

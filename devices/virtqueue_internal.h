@@ -62,15 +62,23 @@ static inline struct vring_packed_desc packed_desc_load(const void *table, uint3
 	};
 }
 
-/* The host address of what the guest describes, len not 0; NULL when it is not all in memory. */
-static inline void *virtqueue_range(struct virtqueue *vq, uint64_t gpa, uint64_t len)
+/* As guest_memory.c has it, for the region in which a buffer was last; or NULL. */
+static inline void *virtqueue_range_again(const struct virtqueue *vq, uint64_t gpa, uint64_t len)
 {
 	const struct guest_region *region = vq->region;
 	uint64_t offset = gpa - region->gpa;
 
-	/* As in guest_memory.c, for the region that it mostly is. */
-	if (offset < region->len && len <= region->len - offset)
-		return region->bytes + offset;
+	return offset < region->len && len <= region->len - offset ? region->bytes + offset : NULL;
+}
+
+/* The host address of what the guest describes, len not 0; NULL when it is not all in memory. */
+static inline void *virtqueue_range(struct virtqueue *vq, uint64_t gpa, uint64_t len)
+{
+	const struct guest_region *region;
+	void *bytes = virtqueue_range_again(vq, gpa, len);
+
+	if (bytes)
+		return bytes;
 	region = guest_memory_find(vq->mem, gpa, len);
 	if (!region)
 		return NULL;
@@ -126,24 +134,34 @@ static inline int chain_add(struct virtqueue *vq, struct virtqueue_chain *chain,
 	return 0;
 }
 
-/* A chain that is one buffer, as packets mostly are: chain_add and chain_end for it. */
-static inline int chain_of_one(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t gpa,
-			       uint32_t len, unsigned int flags)
+/*
+ * A chain that is one buffer, as packets mostly are: what chain_add and chain_end do for it,
+ * without a call. Returns whether it is one of this kind; else nothing is done.
+ */
+static inline bool chain_of_one(const struct virtqueue *vq, struct virtqueue_chain *chain,
+				uint64_t gpa, uint32_t len, unsigned int flags)
 {
-	bool writable = flags & VRING_DESC_F_WRITE;
-	unsigned int count = len != 0;
+	unsigned int writable = !!(flags & VRING_DESC_F_WRITE);
+	void *bytes;
 
-	if (len) {
-		void *bytes = virtqueue_range(vq, gpa, len);
-
-		if (!bytes)
-			return -EPROTO;
-		chain->iov[0] = (struct iovec){bytes, len};
-	}
-	chain->readable = writable ? 0 : count;
-	chain->writable = writable ? count : 0;
+	if (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT) || !len)
+		return false;
+	bytes = virtqueue_range_again(vq, gpa, len);
+	if (!bytes)
+		return false;
+	chain->iov[0] = (struct iovec){bytes, len};
+	chain->readable = 1 - writable;
+	chain->writable = writable;
 	chain->readable_len = writable ? 0 : len;
 	chain->writable_len = writable ? len : 0;
+	return true;
+}
+
+/* A chain was taken. */
+static inline int chain_taken(struct virtqueue *vq, const struct virtqueue_chain *chain)
+{
+	stats_add(&vq->stats.requests, 1);
+	stats_add(&vq->stats.bytes_out, chain->readable_len);
 	return 1;
 }
 

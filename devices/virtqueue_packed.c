@@ -145,7 +145,7 @@ static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain, uin
 }
 
 /* flags: those of the first descriptor, which were looked at already. */
-static NOINLINE int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint16_t flags)
+static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint16_t flags)
 {
 	const struct vring_packed_desc *ring = vq->desc;
 	uint16_t at = position(vq->state.next_avail);
@@ -177,35 +177,42 @@ static NOINLINE int chain_walk(struct virtqueue *vq, struct virtqueue_chain *cha
 	return -EPROTO;
 }
 
-/* The first descriptor is the last. */
-static int chain_take_one(struct virtqueue *vq, struct virtqueue_chain *chain, uint16_t flags)
+/* The chain that begins at next_avail was taken. */
+static inline int taken(struct virtqueue *vq, const struct virtqueue_chain *chain)
 {
-	struct vring_packed_desc desc = packed_desc_load(vq->desc, position(vq->state.next_avail));
+	const struct vring_packed_desc *ring = vq->desc;
 
-	chain->head = (struct virtqueue_head){.id = desc.id, .slots = 1};
-	return chain_of_one(vq, chain, desc.addr, desc.len, flags);
+	want_none(vq);
+	vq->state.next_avail = advance(vq->state.next_avail, chain->head.slots, vq->state.size);
+	/* Four descriptors are in a cache line: the one after this. */
+	__builtin_prefetch(&ring[position(vq->state.next_avail)] + 4);
+	return chain_taken(vq, chain);
 }
 
-int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
+/* A chain of any kind, or none. */
+static NOINLINE int pop_any(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
 	int ret, flags = look(vq);
 
 	if (flags < 0)
 		return 0;
-	want_none(vq);
-	if (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT))
-		ret = chain_walk(vq, chain, (uint16_t)flags);
-	else
-		ret = chain_take_one(vq, chain, (uint16_t)flags);
-	if (ret > 0) {
-		const struct vring_packed_desc *ring = vq->desc;
+	ret = chain_walk(vq, chain, (uint16_t)flags);
+	return ret > 0 ? taken(vq, chain) : ret;
+}
 
-		vq->state.next_avail = advance(vq->state.next_avail, chain->head.slots,
-					       vq->state.size);
-		/* Four descriptors are in a cache line: the one after this. */
-		__builtin_prefetch(&ring[position(vq->state.next_avail)] + 4);
-	}
-	return ret;
+int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
+{
+	struct vring_packed_desc desc;
+	uint16_t flags;
+
+	if (!is_available(vq, &flags))
+		return pop_any(vq, chain);
+	desc = packed_desc_load(vq->desc, position(vq->state.next_avail));
+	/* What is not as simple begins with a copy of its own. */
+	if (!chain_of_one(vq, chain, desc.addr, desc.len, flags))
+		return pop_any(vq, chain);
+	chain->head = (struct virtqueue_head){.id = desc.id, .slots = 1};
+	return taken(vq, chain);
 }
 
 bool packed_has_next(const struct virtqueue *vq)
@@ -247,6 +254,7 @@ void packed_put(struct virtqueue *vq, struct virtqueue_head head, uint32_t len)
 		vq->first_flags = (uint16_t)flags;
 	}
 	vq->state.next_used = advance(next, head.slots, vq->state.size);
+	vq->unpublished++;
 }
 
 void packed_publish(struct virtqueue *vq)

@@ -132,7 +132,7 @@ static int enter_indirect(struct virtqueue *vq, struct table *table, const struc
 	return table->descs ? 0 : -EPROTO;
 }
 
-static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint32_t index)
+static NOINLINE int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint32_t index)
 {
 	struct table table = {.descs = vq->desc, .count = vq->state.size};
 	/* Enough for every honest chain; a chain that is a loop ends here too. */
@@ -153,8 +153,6 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint3
 			index = 0;
 			continue;
 		}
-		if (!(desc.flags & VRING_DESC_F_NEXT) && !parts.readable && !parts.writable)
-			return chain_of_one(vq, chain, desc.addr, desc.len, desc.flags);
 		ret = chain_add(vq, chain, &parts, desc.addr, desc.len, desc.flags);
 		if (ret < 0)
 			return ret;
@@ -174,7 +172,7 @@ int virtqueue_chain_at(struct virtqueue *vq, uint16_t head, struct virtqueue_cha
 }
 
 /* The descriptor after this one is fetched while this one is worked on. */
-static void prefetch_next(const struct virtqueue *vq)
+static inline void prefetch_next(const struct virtqueue *vq)
 {
 	const struct vring_avail *avail = vq->avail;
 	const struct vring_desc *descs = vq->desc;
@@ -184,23 +182,50 @@ static void prefetch_next(const struct virtqueue *vq)
 		__builtin_prefetch(&descs[ring_load16(&avail->ring[next & mask]) & mask]);
 }
 
-int split_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
+static inline int taken(struct virtqueue *vq, const struct virtqueue_chain *chain)
+{
+	vq->state.next_avail++;
+	prefetch_next(vq);
+	return chain_taken(vq, chain);
+}
+
+/* A chain of any kind. */
+static NOINLINE int pop_any(struct virtqueue *vq, struct virtqueue_chain *chain, uint16_t head)
+{
+	int ret = virtqueue_chain_at(vq, head, chain);
+
+	return ret > 0 ? taken(vq, chain) : ret;
+}
+
+/* One of those that the driver has shown before. */
+static inline int pop_seen(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
 	const struct vring_avail *avail = vq->avail;
-	uint16_t at = vq->state.next_avail & (vq->state.size - 1);
-	int ret;
+	uint16_t head = ring_load16(&avail->ring[vq->state.next_avail & (vq->state.size - 1)]);
+	struct vring_desc desc;
 
-	if (vq->avail_seen == vq->state.next_avail) {
-		ret = look(vq);
-		if (ret <= 0)
-			return ret;
-	}
-	ret = virtqueue_chain_at(vq, ring_load16(&avail->ring[at]), chain);
-	if (ret > 0) {
-		vq->state.next_avail++;
-		prefetch_next(vq);
-	}
-	return ret;
+	if (head >= vq->state.size)
+		return -EPROTO;
+	desc = desc_load(vq->desc, head);
+	/* What is not as simple begins with a copy of its own. */
+	if (!chain_of_one(vq, chain, desc.addr, desc.len, desc.flags))
+		return pop_any(vq, chain, head);
+	chain->head = (struct virtqueue_head){.id = head};
+	return taken(vq, chain);
+}
+
+static NOINLINE int look_and_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
+{
+	int ret = look(vq);
+
+	return ret > 0 ? pop_seen(vq, chain) : ret;
+}
+
+int split_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
+{
+	if (vq->avail_seen == vq->state.next_avail)
+		return look_and_pop(vq, chain);
+	return pop_seen(vq, chain);
 }
 
 /* A ring that is broken is found so by the next pop. */
@@ -217,6 +242,7 @@ void split_put(struct virtqueue *vq, struct virtqueue_head head, uint32_t len)
 	elem->id = head.id;
 	elem->len = len;
 	vq->state.next_used++;
+	vq->unpublished++;
 }
 
 void split_publish(struct virtqueue *vq)
