@@ -62,28 +62,26 @@ static inline struct vring_packed_desc packed_desc_load(const void *table, uint3
 	};
 }
 
-/* As guest_memory.c has it, for the region in which a buffer was last; or NULL. */
-static inline void *virtqueue_range_again(const struct virtqueue *vq, uint64_t gpa, uint64_t len)
+/* As in guest_memory.c, for the region in which a buffer was last, where it mostly is. */
+static inline bool virtqueue_is_in_last(const struct virtqueue *vq, uint64_t gpa, uint64_t len)
 {
 	const struct guest_region *region = vq->region;
 	uint64_t offset = gpa - region->gpa;
 
-	return offset < region->len && len <= region->len - offset ? region->bytes + offset : NULL;
+	return offset < region->len && len <= region->len - offset;
 }
 
 /* The host address of what the guest describes, len not 0; NULL when it is not all in memory. */
 static inline void *virtqueue_range(struct virtqueue *vq, uint64_t gpa, uint64_t len)
 {
-	const struct guest_region *region;
-	void *bytes = virtqueue_range_again(vq, gpa, len);
+	if (!virtqueue_is_in_last(vq, gpa, len)) {
+		const struct guest_region *region = guest_memory_find(vq->mem, gpa, len);
 
-	if (bytes)
-		return bytes;
-	region = guest_memory_find(vq->mem, gpa, len);
-	if (!region)
-		return NULL;
-	vq->region = region;
-	return region->bytes + (gpa - region->gpa);
+		if (!region)
+			return NULL;
+		vq->region = region;
+	}
+	return vq->region->bytes + (gpa - vq->region->gpa);
 }
 
 /* What a chain has so far: kept in registers while it is walked. */
@@ -142,14 +140,12 @@ static inline bool chain_of_one(const struct virtqueue *vq, struct virtqueue_cha
 				uint64_t gpa, uint32_t len, unsigned int flags)
 {
 	unsigned int writable = !!(flags & VRING_DESC_F_WRITE);
-	void *bytes;
+	const struct guest_region *region = vq->region;
 
-	if (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT) || !len)
+	if (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT) || !len ||
+	    !virtqueue_is_in_last(vq, gpa, len))
 		return false;
-	bytes = virtqueue_range_again(vq, gpa, len);
-	if (!bytes)
-		return false;
-	chain->iov[0] = (struct iovec){bytes, len};
+	chain->iov[0] = (struct iovec){region->bytes + (gpa - region->gpa), len};
 	chain->readable = 1 - writable;
 	chain->writable = writable;
 	chain->readable_len = writable ? 0 : len;

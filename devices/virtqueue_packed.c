@@ -11,19 +11,19 @@
 #define DESC_F_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
 #define DESC_F_USED  (1u << VRING_PACKED_DESC_F_USED)
 
-static uint16_t position(uint16_t at)
+static inline uint16_t position(uint16_t at)
 {
 	return at & (uint16_t)~WRAP;
 }
 
-/* By so many descriptors on, size at most. */
-static uint16_t advance(uint16_t at, uint16_t slots, uint16_t size)
-{
-	unsigned int to = position(at) + slots;
+/* By so many descriptors on, size at most: which does not reach the wrap counter. */
+_Static_assert(2 * VIRTQUEUE_SIZE_MAX <= WRAP, "a position behind the end needs a bit of its own");
 
-	if (to < size)
-		return (uint16_t)(to | (at & WRAP));
-	return (uint16_t)((to - size) | (~at & WRAP));
+static inline uint16_t advance(uint16_t at, uint16_t slots, uint16_t size)
+{
+	uint16_t to = (uint16_t)(at + slots);
+
+	return position(to) < size ? to : (uint16_t)((to - size) ^ WRAP);
 }
 
 static uint16_t go_back(uint16_t at, uint16_t slots, uint16_t size)
@@ -33,15 +33,27 @@ static uint16_t go_back(uint16_t at, uint16_t slots, uint16_t size)
 	return (uint16_t)((position(at) + size - slots) | (~at & WRAP));
 }
 
-/* 2.8.1. Acquire: the rest of the chain is read after the flags that make it available. */
+/* Acquire: the rest of the chain is read after the flags that make it available. */
+static inline uint16_t load_flags(const struct vring_packed_desc *desc)
+{
+	return __atomic_load_n(&desc->flags, __ATOMIC_ACQUIRE);
+}
+
+/* 2.8.1: whether flags found at next say so. */
+static inline bool say_available(uint16_t flags, uint16_t next)
+{
+	bool wrap = next & WRAP;
+
+	return !!(flags & DESC_F_AVAIL) == wrap && !!(flags & DESC_F_USED) != wrap;
+}
+
 static bool is_available(const struct virtqueue *vq, uint16_t *flags)
 {
 	const struct vring_packed_desc *ring = vq->desc;
 	uint16_t next = vq->state.next_avail;
-	bool wrap = next & WRAP;
 
-	*flags = __atomic_load_n(&ring[position(next)].flags, __ATOMIC_ACQUIRE);
-	return !!(*flags & DESC_F_AVAIL) == wrap && !!(*flags & DESC_F_USED) != wrap;
+	*flags = load_flags(&ring[position(next)]);
+	return say_available(*flags, next);
 }
 
 /* Asks for a notification about the next descriptor; without EVENT_IDX, about any (2.8.10). */
@@ -177,15 +189,17 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint1
 	return -EPROTO;
 }
 
-/* The chain that begins at next_avail was taken. */
-static inline int taken(struct virtqueue *vq, const struct virtqueue_chain *chain)
+/* The chain that begins at next was taken, of so many descriptors. */
+static inline int taken(struct virtqueue *vq, const struct virtqueue_chain *chain, uint16_t next,
+			uint16_t slots)
 {
 	const struct vring_packed_desc *ring = vq->desc;
 
-	want_none(vq);
-	vq->state.next_avail = advance(vq->state.next_avail, chain->head.slots, vq->state.size);
+	next = advance(next, slots, vq->state.size);
+	vq->state.next_avail = next;
 	/* Four descriptors are in a cache line: the one after this. */
-	__builtin_prefetch(&ring[position(vq->state.next_avail)] + 4);
+	__builtin_prefetch(&ring[position(next)] + 4);
+	want_none(vq);
 	return chain_taken(vq, chain);
 }
 
@@ -197,22 +211,24 @@ static NOINLINE int pop_any(struct virtqueue *vq, struct virtqueue_chain *chain)
 	if (flags < 0)
 		return 0;
 	ret = chain_walk(vq, chain, (uint16_t)flags);
-	return ret > 0 ? taken(vq, chain) : ret;
+	return ret > 0 ? taken(vq, chain, vq->state.next_avail, chain->head.slots) : ret;
 }
 
 int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
+	uint16_t next = vq->state.next_avail;
+	const struct vring_packed_desc *at = (struct vring_packed_desc *)vq->desc + position(next);
+	uint16_t flags = load_flags(at);
 	struct vring_packed_desc desc;
-	uint16_t flags;
 
-	if (!is_available(vq, &flags))
+	if (!say_available(flags, next))
 		return pop_any(vq, chain);
-	desc = packed_desc_load(vq->desc, position(vq->state.next_avail));
+	desc = packed_desc_load(at, 0);
 	/* What is not as simple begins with a copy of its own. */
 	if (!chain_of_one(vq, chain, desc.addr, desc.len, flags))
 		return pop_any(vq, chain);
 	chain->head = (struct virtqueue_head){.id = desc.id, .slots = 1};
-	return taken(vq, chain);
+	return taken(vq, chain, next, 1);
 }
 
 bool packed_has_next(const struct virtqueue *vq)
@@ -239,22 +255,21 @@ void packed_unpop(struct virtqueue *vq, struct virtqueue_head head)
  */
 void packed_put(struct virtqueue *vq, struct virtqueue_head head, uint32_t len)
 {
-	struct vring_packed_desc *ring = vq->desc;
 	uint16_t next = vq->state.next_used, at = position(next);
+	struct vring_packed_desc *used = (struct vring_packed_desc *)vq->desc + at;
 	unsigned int flags = next & WRAP ? DESC_F_AVAIL | DESC_F_USED : 0;
 
 	if (len)
 		flags |= VRING_DESC_F_WRITE;
-	ring[at].id = head.id;
-	ring[at].len = len;
-	if (vq->unpublished) {
-		ring_store16(&ring[at].flags, (uint16_t)flags);
+	vq->state.next_used = advance(next, head.slots, vq->state.size);
+	used->id = head.id;
+	used->len = len;
+	if (vq->unpublished++) {
+		ring_store16(&used->flags, (uint16_t)flags);
 	} else {
 		vq->first_used = at;
 		vq->first_flags = (uint16_t)flags;
 	}
-	vq->state.next_used = advance(next, head.slots, vq->state.size);
-	vq->unpublished++;
 }
 
 void packed_publish(struct virtqueue *vq)
