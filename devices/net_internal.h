@@ -8,6 +8,11 @@
 
 #include <linux/virtio_net.h>
 
+/* Names from newer headers than Debian 12's (virtio 1.3, 5.1.3). */
+#define NET_F_GUEST_USO4 54
+#define NET_F_GUEST_USO6 55
+#define NET_F_HOST_USO	 56
+
 #define NET_QUEUE_SIZE 256
 #define NET_HEADER_LEN 12u /* 5.1.6: struct virtio_net_hdr with num_buffers */
 /* The largest packet: 64 KiB of IP behind an Ethernet header with a VLAN tag. */
@@ -119,8 +124,13 @@ static inline bool net_offers(const struct net *net, unsigned int feature)
 	return net->dev.negotiated & 1ull << feature;
 }
 
-/* net.c */
+/* net_back_end.c: what is behind it. Its I/O thread's, or anybody's when that does not run. */
 
+/* Looks from now on at what net_wake says. Before the loop runs. Returns 0 or a negative errno. */
+int net_back_end_watch(struct net *net);
+/* Has the back end follow what the driver negotiated. */
+void net_settle(struct net *net);
+void net_back_end_close(struct net *net);
 /* The back end has gone by itself. */
 void net_link_lost(struct net *net, const char *why);
 /* Sets what this pair's back end is watched for. */
