@@ -2,13 +2,15 @@
 # unit tests' synthetic driver; with DPDK's vhost library beside them where that is installed.
 
 .PHONY: bench
-bench: all $(BUILD)/bench/until_hello $(BUILD)/bench/timed $(BUILD)/bench/exchange $(BUILD)/bench/packets $(BUILD)/bench/core $(BUILD)/tests/bulk \
-       $(BUILD)/tests/talk
+bench: all $(BUILD)/bench/until_hello $(BUILD)/bench/timed $(BUILD)/bench/exchange $(BUILD)/bench/packets $(BUILD)/bench/core \
+       $(BUILD)/tests/bulk $(BUILD)/tests/talk
 	@bench/run
 
 $(BUILD)/bench/%: bench/%.c
 	@mkdir -p $(@D)
-	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $<
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $< $(BENCH_LIBS)
+
+$(BUILD)/bench/registered: BENCH_LIBS = -luring
 
 BENCH_CORE_O = $(BUILD)/bench.o
 BENCH_CORE := $(patsubst bench/%.c,$(BENCH_CORE_O)/%.o,$(sort $(wildcard bench/core*.c)))
