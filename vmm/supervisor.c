@@ -1,5 +1,3 @@
-#include "vmm/supervisor.h"
-
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,98 +7,17 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "vmm/control.h"
-#include "vmm/daemon_log.h"
 #include "vmm/exit.h"
 #include "vmm/jail.h"
-#include "vmm/machine.h"
 #include "vmm/resolver.h"
-#include "vmm/snapshot.h"
+#include "vmm/supervisor_internal.h"
 
 /* After the agent's connection broke: time for the machine to say why (a panic, a power-off). */
 #define LOST_GRACE_MS 500
 /* What the VMM's own buffers may take to empty once the guest is gone. */
 #define DRAIN_MS 5000
-#define FLUSH_MS 1000
 
-#define TAIL_LINES 20
-#define TAIL_SIZE  3072
-
-/*
- * A template is saved when the guest has nothing to do: looked at so often, for so long. What the
- * kernel puts off while booting, the reporting of free pages above all, begins after 2 s: better
- * once here than in every clone.
- */
-#define SETTLE_MS  2500
-#define IDLE_MS	   20
-#define IDLE_TRIES 250
-
-/* For a snapshot it only has to have nothing under way: looked at so often, each time anew. */
-#define HOLD_MS	   20
-#define HOLD_TRIES 250
-
-enum timer_purpose { TIMER_NONE, TIMER_AGENT, TIMER_LOST, TIMER_DRAIN, TIMER_IDLE, TIMER_HOLD };
-
-struct supervisor {
-	const struct vmm_options *options;
-	struct stdio *stdio;
-	uint64_t started_ns;
-	struct loop loop;
-	struct machine *machine;
-	struct control *control;
-
-	int resolver_fd; /* -1: none */
-	struct daemon_log network_log;
-	int signal_fd;
-	struct loop_watch signal_watch;
-	int timer_fd;
-	struct loop_watch timer_watch;
-	enum timer_purpose timer_purpose;
-
-	enum proto_template_use template_use;
-	unsigned int idle_tries;
-
-	/* A snapshot: all but the memory, while the machine rests. */
-	bool held;
-	struct records held_state;
-	unsigned int hold_tries;
-
-	enum machine_end machine_end;
-	char machine_detail[200];
-	char lost_why[200];
-
-	/* How it ends, set once. */
-	bool over;
-	bool failed; /* by the VM's own fault; told: and who waits knows it */
-	bool told;
-	int status;
-	char why[PROTO_TEXT_MAX + 64];
-};
-
-static void end_with_status(struct supervisor *sup, int status)
-{
-	if (sup->over)
-		return;
-	sup->over = true;
-	sup->status = status;
-}
-
-static void fail(struct supervisor *sup, bool told, const char *why)
-{
-	if (sup->over)
-		return;
-	end_with_status(sup, EXIT_VMM_FAILED << 8);
-	sup->failed = true;
-	sup->told = told;
-	snprintf(sup->why, sizeof(sup->why), "%.*s", PROTO_TEXT_MAX, why);
-}
-
-static bool stopped(const struct supervisor *sup)
-{
-	return control_state(sup->control) == PROTO_STATE_STOPPED;
-}
-
-static void set_timer(struct supervisor *sup, enum timer_purpose purpose, unsigned long ms)
+void supervisor_set_timer(struct supervisor *sup, enum timer_purpose purpose, unsigned long ms)
 {
 	struct itimerspec when = {
 		.it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000},
@@ -114,7 +31,7 @@ static void set_timer(struct supervisor *sup, enum timer_purpose purpose, unsign
 
 static void end_when_drained(struct supervisor *sup)
 {
-	if (stopped(sup) && stdio_drained(sup->stdio))
+	if (supervisor_stopped(sup) && stdio_drained(sup->stdio))
 		sup->over = true;
 }
 
@@ -135,29 +52,28 @@ static void agent_ready(void *ctx)
 	struct supervisor *sup = ctx;
 
 	if (sup->timer_purpose == TIMER_AGENT)
-		set_timer(sup, TIMER_NONE, 0);
-	if (sup->options->save.state_fd >= 0)
-		set_timer(sup, TIMER_IDLE, SETTLE_MS);
+		supervisor_set_timer(sup, TIMER_NONE, 0);
+	supervisor_plan_template(sup);
 }
 
 static void control_failed(void *ctx, bool told, const char *why)
 {
-	fail(ctx, told, why);
+	supervisor_fail(ctx, told, why);
 }
 
 static void agent_lost(void *ctx, const char *why)
 {
 	struct supervisor *sup = ctx;
 
-	if (sup->over || stopped(sup) || control_shutting_down(sup->control))
+	if (sup->over || supervisor_stopped(sup) || control_shutting_down(sup->control))
 		return;
 	snprintf(sup->lost_why, sizeof(sup->lost_why), "%s", why);
-	set_timer(sup, TIMER_LOST, LOST_GRACE_MS);
+	supervisor_set_timer(sup, TIMER_LOST, LOST_GRACE_MS);
 }
 
 static void shutdown_without_agent(void *ctx)
 {
-	end_with_status(ctx, 0);
+	supervisor_end(ctx, 0);
 }
 
 static void fill_marks(void *ctx, struct proto_status *status)
@@ -217,45 +133,6 @@ static int fill_counters(void *ctx, struct proto_counters *counters)
 	return 0;
 }
 
-/* --- a snapshot --- */
-
-static void hold(void *ctx)
-{
-	struct supervisor *sup = ctx;
-
-	if (sup->timer_purpose != TIMER_NONE) {
-		control_held(sup->control, -EBUSY, "the container is just starting or ending");
-		return;
-	}
-	sup->hold_tries = 0;
-	set_timer(sup, TIMER_HOLD, 1);
-}
-
-static void release(void *ctx)
-{
-	struct supervisor *sup = ctx;
-
-	if (sup->timer_purpose == TIMER_HOLD)
-		set_timer(sup, TIMER_NONE, 0);
-	if (!sup->held)
-		return;
-	sup->held = false;
-	records_destroy(&sup->held_state);
-	machine_release(sup->machine);
-}
-
-static int save(void *ctx, const struct vmm_template *to, struct error *err)
-{
-	struct supervisor *sup = ctx;
-	int ret;
-
-	if (!sup->held || !sup->held_state.len)
-		return error_say(err, EINVAL, "SAVE: the machine does not rest, or was saved");
-	ret = machine_write(sup->machine, &sup->held_state, to, err);
-	records_destroy(&sup->held_state);
-	return ret;
-}
-
 static const struct control_events control_events = {
 	.agent_ready = agent_ready,
 	.workload_ended = workload_ended,
@@ -264,9 +141,9 @@ static const struct control_events control_events = {
 	.shutdown = shutdown_without_agent,
 	.attach = attach,
 	.counters = fill_counters,
-	.hold = hold,
-	.save = save,
-	.release = release,
+	.hold = supervisor_hold,
+	.save = supervisor_save,
+	.release = supervisor_release,
 	.marks = fill_marks,
 };
 
@@ -307,41 +184,6 @@ static void machine_ended(void *ctx, enum machine_end why, const char *detail)
 	snprintf(sup->machine_detail, sizeof(sup->machine_detail), "%s", detail);
 }
 
-static void judge_machine(struct supervisor *sup)
-{
-	char why[300];
-
-	switch (sup->machine_end) {
-	case MACHINE_POWER_OFF:
-		if (control_shutting_down(sup->control)) {
-			end_with_status(sup, 0);
-			return;
-		}
-		snprintf(why, sizeof(why), "the guest has powered off %s",
-			 control_state(sup->control) == PROTO_STATE_CREATING
-				 ? "before the container was made"
-				 : "under the container");
-		break;
-	case MACHINE_RESET:
-		snprintf(why, sizeof(why), "the guest's kernel has reset the machine");
-		break;
-	case MACHINE_PANIC:
-		snprintf(why, sizeof(why), "the guest's kernel has panicked");
-		break;
-	case MACHINE_TRIPLE_FAULT:
-		snprintf(why, sizeof(why), "the guest's kernel has crashed (%s)",
-			 sup->machine_detail);
-		break;
-	default:
-		snprintf(
-			why, sizeof(why),
-			"KVM cannot go on (%s); bulkhead check tells whether this host can run guests",
-			sup->machine_detail);
-		break;
-	}
-	fail(sup, false, why);
-}
-
 /* --- signals and time --- */
 
 static bool ends_process(int sig)
@@ -364,10 +206,10 @@ static void handle_signal(struct supervisor *sup, int sig)
 
 	if (ret == 0 || !ends_process(sig))
 		return;
-	if (stopped(sup))
+	if (supervisor_stopped(sup))
 		sup->over = true; /* no more patience for who does not read the output */
 	else if (ret == -ESRCH || ret == -ENOTCONN)
-		end_with_status(sup, sig);
+		supervisor_end(sup, sig);
 	else
 		log_warn("signal %d did not reach the guest: %s", sig, strerror(-ret));
 }
@@ -382,70 +224,10 @@ static void signal_ready(struct loop_watch *watch, uint32_t events)
 		handle_signal(sup, (int)info.ssi_signo);
 }
 
-/* Lets everything that is ready now happen, but waits for nothing. */
-static void run_pending(struct supervisor *sup)
+void supervisor_run_pending(struct supervisor *sup)
 {
 	for (int i = 0; i < 64 && !sup->over; i++)
 		loop_step(&sup->loop, 0);
-}
-
-/* The machine becomes a template, or runs on for a moment because it is not at rest yet. */
-static void save_when_idle(struct supervisor *sup)
-{
-	const struct vmm_template *to = &sup->options->save;
-	struct error err = {0};
-	int ret;
-
-	machine_stop(sup->machine);
-	run_pending(sup);
-	if (!machine_is_idle(sup->machine) && ++sup->idle_tries < IDLE_TRIES) {
-		set_timer(sup, TIMER_IDLE, IDLE_MS);
-		ret = machine_start(sup->machine, &err);
-	} else {
-		ret = machine_save_template(sup->machine, to, &err);
-		if (ret == 0)
-			end_with_status(sup, 0);
-	}
-	if (ret < 0)
-		fail(sup, false, err.message);
-}
-
-static int try_hold(struct supervisor *sup, struct error *err)
-{
-	int ret = machine_hold(sup->machine, err);
-
-	if (ret < 0)
-		return ret;
-	sup->held = true;
-	run_pending(sup);
-	/* Who asked may have gone, the machine may have ended. */
-	if (!sup->held)
-		return -ECANCELED;
-	machine_hold_devices(sup->machine);
-	ret = sup->machine_end == MACHINE_RUNNING
-		      ? control_save(sup->control, &sup->held_state, err)
-		      : error_say(err, ESRCH, "the container has ended");
-	if (ret == 0)
-		ret = machine_save(sup->machine, &sup->held_state, err);
-	if (ret < 0)
-		release(sup);
-	return ret;
-}
-
-/* The machine rests, or runs on for a moment because something is under way. */
-static void hold_when_quiet(struct supervisor *sup)
-{
-	struct error err = {0};
-	int ret;
-
-	set_timer(sup, TIMER_NONE, 0);
-	ret = try_hold(sup, &err);
-	if (ret == -ECANCELED)
-		return;
-	if (ret == -EBUSY && ++sup->hold_tries < HOLD_TRIES)
-		set_timer(sup, TIMER_HOLD, HOLD_MS);
-	else
-		control_held(sup->control, ret, err.message);
 }
 
 static void timer_ready(struct loop_watch *watch, uint32_t events)
@@ -461,19 +243,19 @@ static void timer_ready(struct loop_watch *watch, uint32_t events)
 	case TIMER_AGENT:
 		snprintf(why, sizeof(why), "the guest's agent did not report within %lu ms",
 			 sup->options->agent_timeout_ms);
-		fail(sup, false, why);
+		supervisor_fail(sup, false, why);
 		break;
 	case TIMER_LOST:
-		fail(sup, false, sup->lost_why);
+		supervisor_fail(sup, false, sup->lost_why);
 		break;
 	case TIMER_DRAIN:
 		sup->over = true;
 		break;
 	case TIMER_IDLE:
-		save_when_idle(sup);
+		supervisor_save_when_idle(sup);
 		break;
 	case TIMER_HOLD:
-		hold_when_quiet(sup);
+		supervisor_hold_when_quiet(sup);
 		break;
 	case TIMER_NONE:
 		break;
@@ -508,66 +290,11 @@ static int watch_time(struct supervisor *sup, struct error *err)
 	ret = loop_add(&sup->loop, &sup->timer_watch, sup->timer_fd, EPOLLIN, timer_ready);
 	if (ret < 0)
 		return error_set(err, -ret, "epoll");
-	set_timer(sup, TIMER_AGENT, sup->options->agent_timeout_ms);
+	supervisor_set_timer(sup, TIMER_AGENT, sup->options->agent_timeout_ms);
 	return 0;
 }
 
 /* --- the whole --- */
-
-/* Opens the template, if there is one that fits. */
-static bool open_template(struct supervisor *sup, struct records *state)
-{
-	const struct vmm_options *options = sup->options;
-	struct error err = {0};
-
-	if (options->load.state_fd < 0)
-		return false;
-	if (snapshot_open_template(state, &options->load, &err) == 0)
-		return true;
-	sup->template_use = PROTO_TEMPLATE_REFUSED;
-	log_warn("%s: the template is refused: %s", options->id, err.message);
-	return false;
-}
-
-static int restore_machine(struct supervisor *sup, struct error *err)
-{
-	struct records state = {0};
-	struct error why = {0};
-	int ret = snapshot_open(&state, &sup->options->load, &why);
-
-	if (ret == 0)
-		ret = control_load(sup->control, &state, &why);
-	if (ret == 0)
-		ret = machine_build(sup->machine, &state, &why);
-	records_destroy(&state);
-	if (ret < 0)
-		return error_say(err, -ret, "the snapshot is refused: %s", why.message);
-	sup->template_use = PROTO_TEMPLATE_USED;
-	return 0;
-}
-
-/* A template is never a reason to fail. */
-static int build_machine(struct supervisor *sup, struct error *err)
-{
-	struct records state = {0};
-	struct error why = {0};
-	int ret;
-
-	if (sup->options->restore)
-		return restore_machine(sup, err);
-	if (!open_template(sup, &state))
-		return machine_build(sup->machine, NULL, err);
-	ret = machine_build(sup->machine, &state, &why);
-	records_destroy(&state);
-	if (ret == 0) {
-		sup->template_use = PROTO_TEMPLATE_USED;
-		return 0;
-	}
-	sup->template_use = PROTO_TEMPLATE_REFUSED;
-	log_warn("%s: the template is refused: %s", sup->options->id, why.message);
-	control_reset(sup->control);
-	return machine_build(sup->machine, NULL, err);
-}
 
 static int start(struct supervisor *sup, struct error *err)
 {
@@ -590,7 +317,7 @@ static int start(struct supervisor *sup, struct error *err)
 	if (ret == 0)
 		ret = jail_enter(sup->options->relaxed, sup->options->root_fd, err);
 	if (ret == 0)
-		ret = build_machine(sup, err);
+		ret = supervisor_build_machine(sup, err);
 	if (ret == 0)
 		ret = machine_start(sup->machine, err);
 	if (ret == 0 && sup->template_use == PROTO_TEMPLATE_USED) {
@@ -609,49 +336,18 @@ static void run(struct supervisor *sup)
 		int ret = loop_step(&sup->loop, -1);
 
 		if (ret < 0)
-			fail(sup, false, "epoll failed");
+			supervisor_fail(sup, false, "epoll failed");
 		if (sup->machine_end == MACHINE_RUNNING || judged)
 			continue;
 		judged = true;
 		machine_stop(sup->machine);
-		run_pending(sup);
+		supervisor_run_pending(sup);
 		/* A guest that is gone closes no connection: only our own buffers are left. */
-		if (stopped(sup))
-			set_timer(sup, TIMER_DRAIN, DRAIN_MS);
+		if (supervisor_stopped(sup))
+			supervisor_set_timer(sup, TIMER_DRAIN, DRAIN_MS);
 		else
-			judge_machine(sup);
+			supervisor_judge_machine(sup);
 	}
-}
-
-static void report(struct supervisor *sup)
-{
-	char text[sizeof(sup->why) + TAIL_SIZE + 2];
-	uint32_t status = (uint32_t)sup->status;
-	size_t len;
-
-	if (!sup->failed) {
-		control_finish(sup->control, &status, ESRCH, "the container has stopped");
-		return;
-	}
-	len = (size_t)snprintf(text, sizeof(text), "%s", sup->why);
-	if (!sup->told && sup->machine) {
-		text[len++] = '\n';
-		if (console_ring_tail(machine_console(sup->machine), TAIL_LINES, text + len,
-				      sizeof(text) - len) == 0)
-			text[--len] = '\0';
-	}
-	/* One line for one failure: a parent logs what it is told. */
-	log_write(control_has_parent(sup->control) ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s: %s",
-		  sup->options->id, text);
-	/* The caller, who is in no jail, can look at what is wrong with the host. */
-	control_finish(sup->control, NULL, sup->machine_end == MACHINE_KVM_ERROR ? ENODEV : EIO,
-		       text);
-}
-
-static void flush(struct supervisor *sup)
-{
-	for (int waited = 0; waited < FLUSH_MS && !control_flushed(sup->control); waited += 10)
-		loop_step(&sup->loop, 10);
 }
 
 static void log_marks(const struct supervisor *sup)
@@ -698,14 +394,14 @@ int supervisor_run(const struct vmm_options *options, struct stdio *stdio, uint6
 		return EXIT_VMM_FAILED << 8;
 	}
 	if (start(&sup, &err) < 0)
-		fail(&sup, false, err.message);
+		supervisor_fail(&sup, false, err.message);
 	run(&sup);
 	log_marks(&sup);
 	if (sup.machine)
 		machine_stop(sup.machine);
 	records_destroy(&sup.held_state);
-	report(&sup);
-	flush(&sup);
+	supervisor_report(&sup);
+	supervisor_flush(&sup);
 	machine_destroy(sup.machine);
 	control_destroy(sup.control);
 	daemon_log_close(&sup.network_log);
