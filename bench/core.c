@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+
 static const struct core_area *const areas[] = {&core_exits, &core_queue,   &core_path, &core_blk,
 						&core_disk,  &core_threads, &core_vsock};
 
@@ -47,14 +49,6 @@ void _ck_assert_failed(const char *file, int line, const char *condition, const 
 {
 	(void)message;
 	core_fail("%s:%d: %s", file, line, condition);
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 uint64_t core_now(void)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "bench/core_path.h"
+#include "common/clock.h"
 #include "devices/write_ring.h"
 
 #include <linux/virtio_blk.h>
@@ -234,10 +235,7 @@ void path_close(struct path *path)
 /* Of all threads but this one: the device's. */
 static uint64_t others_cpu_time(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - core_cpu_time();
+	return clock_ns(CLOCK_PROCESS_CPUTIME_ID) - core_cpu_time();
 }
 
 static void start_thread(struct io_thread *thread, bool singly)

@@ -18,20 +18,13 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 #define LIMIT	30 /* s */
 #define MESSAGE 64
 #define BLOCK	65536
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void __attribute__((noreturn)) fail(const char *what)
 {
@@ -117,13 +110,13 @@ static void echo(int fd, size_t count)
 	if (!times)
 		fail("memory");
 	for (size_t i = 0; i < count; i++) {
-		uint64_t start = now_ns();
+		uint64_t start = monotonic_ns();
 
 		send_all(fd, bytes, MESSAGE);
 		errno = 0;
 		if (recv(fd, bytes, MESSAGE, MSG_WAITALL) != MESSAGE)
 			fail("receive");
-		times[i] = now_ns() - start;
+		times[i] = monotonic_ns() - start;
 	}
 	qsort(times, count, sizeof(*times), ascending);
 	printf("%.1f\n", (double)times[count / 2] / 1e3);
@@ -133,7 +126,7 @@ static void echo(int fd, size_t count)
 static void stream(int fd, size_t mib)
 {
 	static char bytes[BLOCK];
-	uint64_t start = now_ns();
+	uint64_t start = monotonic_ns();
 	ssize_t n;
 
 	for (size_t i = 0; i < mib << 20; i += BLOCK)
@@ -142,7 +135,7 @@ static void stream(int fd, size_t mib)
 	n = read(fd, bytes, 1);
 	if (n < 0)
 		fail("end");
-	printf("%.1f\n", (double)(mib << 20) * 1e3 / (double)(now_ns() - start));
+	printf("%.1f\n", (double)(mib << 20) * 1e3 / (double)(monotonic_ns() - start));
 }
 
 int main(int argc, char **argv)

@@ -7,20 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
+#include "common/clock.h"
 
 static double ms_since(uint64_t start)
 {
-	return (double)(now_ns() - start) / 1e6;
+	return (double)(monotonic_ns() - start) / 1e6;
 }
 
 int main(int argc, char **argv)
@@ -34,7 +27,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2 || pipe(ends) < 0)
 		return 125;
-	start = now_ns();
+	start = monotonic_ns();
 	pid = fork();
 	if (pid == 0) {
 		dup2(ends[1], STDOUT_FILENO);

@@ -3,8 +3,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 static void stop_requested(struct loop_watch *watch, uint32_t events)
 {
@@ -112,14 +113,6 @@ int loop_step(struct loop *loop, int timeout_ms)
 /* On a shared loop others have their turn after that. */
 #define POLL_SHARED_NS 5000u
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void loop_poll_add(struct loop *loop, struct loop_poll *poll)
 {
 	poll->next = loop->looking.first;
@@ -174,12 +167,12 @@ static bool look_for_work(struct loop *loop)
 
 	if (looking->rested)
 		return false;
-	now = now_ns();
+	now = monotonic_ns();
 	turn_ends = loop->shared ? now + POLL_SHARED_NS : UINT64_MAX;
 	while (now < looking->until_ns && now < turn_ends && found < POLL_A_TURN) {
 		bool some = look_a_while(loop);
 
-		now = now_ns();
+		now = monotonic_ns();
 		if (!some)
 			continue;
 		found++;
@@ -199,7 +192,7 @@ static bool look_for_work(struct loop *loop)
  */
 static void look_again(struct loop_looking *looking)
 {
-	uint64_t now = now_ns();
+	uint64_t now = monotonic_ns();
 
 	if (looking->waits_ns && now - looking->waits_ns < POLL_TRY_NS)
 		looking->ns = looking->ns ? looking->ns * 2 : POLL_MIN_NS;
@@ -217,7 +210,7 @@ static int step_and_look(struct loop *loop)
 	int ret;
 
 	if (must_wait && !looking->waits_ns)
-		looking->waits_ns = now_ns();
+		looking->waits_ns = monotonic_ns();
 	ret = loop_step(loop, must_wait ? -1 : 0);
 	if (looking->worked)
 		look_again(looking);

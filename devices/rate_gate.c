@@ -6,14 +6,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
+#include "common/clock.h"
 
 void rate_gate_init(struct rate_gate *gate, struct loop *loop, rate_gate_fn *opened)
 {
@@ -45,7 +38,7 @@ int rate_gate_set(struct rate_gate *gate, struct rate bytes, struct rate operati
 		gate->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (gate->timer_fd < 0)
 		return -errno;
-	rate_limit_set(&gate->limit, bytes, operations, now_ns());
+	rate_limit_set(&gate->limit, bytes, operations, monotonic_ns());
 	rate_gate_hurry(gate);
 	return 0;
 }
@@ -64,7 +57,7 @@ bool rate_gate_has_to_wait(struct rate_gate *gate)
 	struct itimerspec when = {0};
 	uint64_t wait;
 
-	wait = rate_limit_wait(&gate->limit, now_ns());
+	wait = rate_limit_wait(&gate->limit, monotonic_ns());
 	if (!wait)
 		return false;
 	when.it_value.tv_sec = (time_t)(wait / 1000000000u);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "guest-agent/agent.h"
 #include "guest-agent/memory.h"
 #include "guest-agent/path.h"
@@ -182,11 +183,9 @@ static int watch_children(struct agent *agent, struct error *err)
 
 static int start(struct agent *agent, struct error *err)
 {
-	struct timespec now;
 	int ret;
 
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	agent->started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	agent->started_ns = clock_ns(CLOCK_BOOTTIME);
 	agent->memory_at_boot = memory_total();
 	agent->container.cgroup_fd = -1;
 	ret = leave_initramfs(err);

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/proc.h"
 #include "guest-agent/cgroup.h"
 #include "guest-agent/report.h"
@@ -66,7 +67,6 @@ static bool parse_stat(const char *text, struct proto_ps *ps, int *ppid, char *n
 	const char *open = strchr(text, '('), *close = strrchr(text, ')');
 	unsigned long long user, system, start, vsize;
 	long ticks = sysconf(_SC_CLK_TCK), rss;
-	struct timespec now;
 	size_t len;
 	char state;
 	int tty;
@@ -81,11 +81,10 @@ static bool parse_stat(const char *text, struct proto_ps *ps, int *ppid, char *n
 	len = (size_t)(close - open - 1);
 	ps->name_len = (uint16_t)(len < PROTO_PS_NAME_MAX ? len : PROTO_PS_NAME_MAX);
 	memcpy(name, open + 1, ps->name_len);
-	clock_gettime(CLOCK_BOOTTIME, &now);
 	ps->state = (uint32_t)state;
 	ps->tty = (uint32_t)tty;
 	ps->cpu_ms = (user + system) * 1000 / (unsigned long long)ticks;
-	ps->elapsed_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	ps->elapsed_ms = clock_ns(CLOCK_BOOTTIME) / 1000000;
 	start = start * 1000 / (unsigned long long)ticks;
 	ps->elapsed_ms = ps->elapsed_ms > start ? ps->elapsed_ms - start : 0;
 	ps->vsz_kib = vsize / 1024;

@@ -5,11 +5,11 @@
  */
 #include "runtime/cgroup.h"
 #include "runtime/bundle.h"
-#include "runtime/command.h"
 #include "runtime/file.h"
 #include "runtime/user.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

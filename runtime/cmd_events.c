@@ -5,6 +5,8 @@
 #include "runtime/state.h"
 #include "runtime/stats_json.h"
 
+#include "common/clock.h"
+
 #include <endian.h>
 #include <poll.h>
 #include <stdio.h>

@@ -37,6 +37,4 @@ command_fn cmd_cache, cmd_check, cmd_checkpoint, cmd_compare, cmd_create, cmd_de
 /* Tells an error as main does: for a command whose exit code is the workload's. */
 void command_report(const struct globals *globals, struct error *err);
 
-uint64_t monotonic_ns(void);
-
 #endif

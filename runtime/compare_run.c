@@ -1,5 +1,4 @@
 #include "runtime/bundle.h"
-#include "runtime/command.h"
 #include "runtime/compare.h"
 #include "runtime/control_client.h"
 #include "runtime/file.h"
@@ -7,6 +6,7 @@
 #include "runtime/state.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -11,6 +11,7 @@
 #include "runtime/template_pages.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #include <fcntl.h>

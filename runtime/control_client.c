@@ -1,7 +1,8 @@
 #include "runtime/control_client.h"
-#include "runtime/command.h"
+#include "runtime/state.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 
 #include <endian.h>
 #include <limits.h>
@@ -12,8 +13,6 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include "runtime/state.h"
 
 #define ATTACH_LIMIT_MS 5000
 

@@ -1,5 +1,4 @@
 #include "runtime/file.h"
-#include "runtime/command.h"
 
 #include "common/cleanup.h"
 
@@ -8,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 int make_directories(const char *path, mode_t mode, struct error *err)
@@ -124,12 +122,4 @@ char *format(const char *fmt, ...)
 		text = NULL;
 	va_end(args);
 	return text;
-}
-
-uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }

@@ -1,7 +1,7 @@
 #include "runtime/hooks.h"
-#include "runtime/command.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #include <fcntl.h>

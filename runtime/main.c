@@ -7,6 +7,7 @@
 #include "runtime/user.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #include <fcntl.h>

@@ -8,6 +8,7 @@
 #include "runtime/orphan.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 #include "runtime/progress.h"
-#include "runtime/command.h"
+
+#include "common/clock.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -4,6 +4,7 @@
 #include "runtime/orphan.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/forget.h"
 
 #include <fcntl.h>
@@ -12,7 +13,6 @@
 #include <sys/fanotify.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LONGEST	  1000 /* ms of events without a pause: then the guest is told as well */
@@ -22,14 +22,6 @@
 #define CHANGED "{\"root\":\"changed\"}"
 
 enum { ROOT_FD = 3, DIR_FD, EVENT_FD, ACTIVITY_FD, VMM_FD };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* What happened is of no interest, only that something did. */
 static void drain(void)
@@ -64,11 +56,11 @@ static void tell_guest(void)
 
 static void tell_guest_later(void)
 {
-	int64_t end = now_ms() + LONGEST;
+	uint64_t end = monotonic_ns() + LONGEST * 1000000ull;
 
 	do
 		drain();
-	while (now_ms() < end && happens(QUIET));
+	while (monotonic_ns() < end && happens(QUIET));
 	tell_guest();
 }
 

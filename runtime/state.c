@@ -1,10 +1,10 @@
 #include "runtime/state.h"
-#include "runtime/command.h"
 #include "runtime/control_client.h"
 #include "runtime/delegate.h"
 #include "runtime/file.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/proc.h"
 
 #include <dirent.h>

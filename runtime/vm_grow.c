@@ -1,9 +1,9 @@
 #include "runtime/vm_grow.h"
 #include "runtime/cgroup.h"
-#include "runtime/command.h"
 #include "runtime/vm_size.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "protocol/stats.h"
 
 #include <endian.h>

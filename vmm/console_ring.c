@@ -1,16 +1,7 @@
 #include "vmm/console_ring.h"
 
-#include <time.h>
-
+#include "common/clock.h"
 #include "common/log.h"
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000;
-}
 
 void console_ring_init(struct console_ring *ring, bool to_log)
 {
@@ -18,7 +9,7 @@ void console_ring_init(struct console_ring *ring, bool to_log)
 	ring->next = 0;
 	ring->wrapped = false;
 	ring->to_log = to_log;
-	ring->created_us = now_us();
+	ring->created_us = monotonic_ns() / 1000;
 	ring->line_len = 0;
 }
 
@@ -42,7 +33,8 @@ static void log_byte(struct console_ring *ring, char c)
 		ring->line[ring->line_len] = '\0';
 		if (ring->line_len)
 			log_debug("guest after %llu us: %s",
-				  (unsigned long long)(now_us() - ring->created_us), ring->line);
+				  (unsigned long long)(monotonic_ns() / 1000 - ring->created_us),
+				  ring->line);
 		ring->line_len = 0;
 	}
 }

@@ -11,15 +11,8 @@
 #include <time.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 void control_answer(void *client, uint32_t id, enum proto_type type, const void *body, size_t len)
 {
@@ -164,18 +157,10 @@ static const char *refusal(const struct control *control, enum proto_type type, 
 	}
 }
 
-static uint64_t realtime_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* To a machine that resumed it comes with the time: now nothing holds the message up any more. */
 static void relay_start(struct control *control, const struct agent_request *request)
 {
-	struct proto_time body = {.realtime_ns = htole64(realtime_ns()),
+	struct proto_time body = {.realtime_ns = htole64(clock_ns(CLOCK_REALTIME)),
 				  .memory_more = htole64(control->memory_more)};
 
 	relay(control, request, &body, sizeof(body));
@@ -409,7 +394,7 @@ static void agent_said_hello(void *ctx)
 {
 	struct control *control = ctx;
 
-	control->agent_ready_ns = now_ns();
+	control->agent_ready_ns = monotonic_ns();
 	control->config.events->agent_ready(control->config.ctx);
 	if (control->held.id) {
 		control->held.id = 0;
@@ -424,7 +409,7 @@ static void agent_has_resumed(struct control *control, bool ok, const char *text
 	char why[PROTO_TEXT_MAX + 64];
 
 	if (ok) {
-		control->agent_ready_ns = now_ns();
+		control->agent_ready_ns = monotonic_ns();
 		return;
 	}
 	snprintf(why, sizeof(why), "the guest cannot go on from where it was saved: %s", text);
@@ -448,10 +433,10 @@ static void agent_replied(void *ctx, const struct agent_request *request,
 	}
 	if (ok && request->type == PROTO_CREATE) {
 		control->state = PROTO_STATE_CREATED;
-		control->created_ns = now_ns();
+		control->created_ns = monotonic_ns();
 	} else if (ok && request->type == PROTO_START && control->state == PROTO_STATE_CREATED) {
 		control->state = PROTO_STATE_RUNNING;
-		control->started_ns = now_ns();
+		control->started_ns = monotonic_ns();
 	} else if (ok && request->type == PROTO_FREEZE) {
 		control->paused = request->process;
 	}
@@ -585,7 +570,7 @@ int control_resume(struct control *control, uint64_t memory_more)
 
 	control->resumed = true;
 	control->memory_more = memory_more;
-	body.realtime_ns = htole64(realtime_ns());
+	body.realtime_ns = htole64(clock_ns(CLOCK_REALTIME));
 	if (getrandom(body.entropy, sizeof(body.entropy), 0) != (ssize_t)sizeof(body.entropy))
 		return -EIO;
 	agent_resume(&control->agent);

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <time.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "vmm/boot_params.h"
 #include "vmm/counters.h"
@@ -51,14 +51,6 @@ struct machine {
 	int end_fd;
 	struct loop_watch end_watch;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* --- the end --- */
 
@@ -397,7 +389,7 @@ static int build(struct machine *machine, struct error *err)
 		ret = kvm_create_vm(&machine->kvm, err);
 	if (ret < 0)
 		return ret;
-	machine->vm_created_ns = now_ns();
+	machine->vm_created_ns = monotonic_ns();
 	if (machine->config.options->hold_fd >= 0)
 		kvm_hold(&machine->kvm, machine->config.options->hold_fd);
 	ret = make_memory(machine, err);

@@ -5,9 +5,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "vmm/exit.h"
 #include "vmm/filter.h"
@@ -16,14 +16,6 @@
 #include "vmm/probe.h"
 #include "vmm/stdio.h"
 #include "vmm/supervisor.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static int probe(void)
 {
@@ -52,7 +44,7 @@ static void block_signals(void)
 
 int main(int argc, char **argv)
 {
-	uint64_t started_ns = now_ns();
+	uint64_t started_ns = monotonic_ns();
 	struct vmm_options options;
 	struct error err = {0};
 	struct stdio stdio;

@@ -6,10 +6,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 
 /* A signal that no engine forwards and whose default is to be ignored. */
 #define KICK_SIGNAL SIGURG
@@ -155,12 +155,8 @@ static bool handle_exit(struct vcpu *vcpu)
 
 static void mark_first_run(struct vcpu_machine *machine)
 {
-	struct timespec now;
-
-	if (atomic_load_explicit(&machine->first_run_ns, memory_order_relaxed))
-		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	machine->first_run_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	if (!atomic_load_explicit(&machine->first_run_ns, memory_order_relaxed))
+		machine->first_run_ns = monotonic_ns();
 }
 
 /* An access that went to a device is completed by the next KVM_RUN: one that does no more. */

@@ -7,8 +7,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 uint64_t driver_more_features;
 
@@ -345,10 +346,7 @@ bool driver_collect(struct driver *driver, unsigned int queue, struct vring_used
 
 static int64_t now_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)(monotonic_ns() / 1000000);
 }
 
 /* A turn of the loop, or of waiting for the thread that runs it to interrupt. */

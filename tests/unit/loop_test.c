@@ -1,8 +1,8 @@
 #include <check.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/loop.h"
 #include "tests/unit/suites.h"
 
@@ -102,19 +102,11 @@ static void add(struct loop *loop, struct worker *worker)
 	loop_poll_add(loop, &worker->poll);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* As after work that came by an event; but for long, so that a busy machine comes to look. */
 static void begin_to_look(struct loop *loop, uint32_t ns)
 {
 	loop->looking.ns = ns;
-	loop->looking.until_ns = now_ns() + 200000000;
+	loop->looking.until_ns = monotonic_ns() + 200000000;
 }
 
 static void stop_when_called(struct loop_watch *watch, uint32_t events)
