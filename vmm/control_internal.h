@@ -1,4 +1,7 @@
-/* What the parts of the control side share: control.c, and control_exec.c for processes of exec. */
+/*
+ * What the parts of the control side share: control.c, which has the clients, and one file each for
+ * what clients ask, what the agent says, processes of exec and snapshots.
+ */
 #ifndef VMM_CONTROL_INTERNAL_H
 #define VMM_CONTROL_INTERNAL_H
 
@@ -44,16 +47,43 @@ struct control {
 	uint32_t hold_id; /* its HOLD, 0 once that is answered */
 
 	/* CREATE that came before the agent: it waits here. */
-	struct agent_request held;
-	uint8_t *held_body;
-	size_t held_len;
+	struct agent_request early;
+	uint8_t *early_body;
+	size_t early_len;
 };
 
 /* A client that has gone (NULL) gets no answer; one that does not read is given up. */
 void control_answer(void *client, uint32_t id, enum proto_type type, const void *body, size_t len);
 void control_answer_error(void *client, uint32_t id, int code, const char *text);
 
-/* control_exec.c */
+/* OK, or ERROR with the negative errno's code and why. */
+void control_answer_outcome(void *client, uint32_t id, int ret, const char *why);
+
+/* --- control_requests.c --- */
+
+/* What a client says, as peer_init wants it. */
+void control_client_frame(struct peer *peer, const struct proto_frame *frame);
+
+/* To the agent, whose answer goes to the client; or an answer at once that it cannot be asked. */
+void control_relay(struct control *control, const struct agent_request *request, const void *body,
+		   size_t len);
+
+/* --- control_agent.c --- */
+
+/* There is no agent yet. */
+void control_agent_init(struct control *control);
+
+/* --- control_snapshot.c --- */
+
+void control_hold_request(struct control *control, const struct agent_request *request);
+void control_save_request(struct control *control, const struct agent_request *request,
+			  const struct proto_frame *frame);
+
+/* The machine goes on if it rests for this client. */
+void control_holder_gone(struct control *control, const struct client *client);
+
+/* --- control_exec.c --- */
+
 void control_exec_init(struct control *control);
 void control_exec_request(struct control *control, struct agent_request *request,
 			  const struct proto_frame *frame);

@@ -1,4 +1,7 @@
-/* What of the control side is part of a snapshot: the container's state, and what it still owes. */
+/*
+ * A snapshot of a container that runs: who asks for it, and what of the control side is part of it:
+ * the container's state, and what it still owes.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -88,4 +91,60 @@ int control_load(struct control *control, const struct records *in, struct error
 	control->oom_kills = saved.oom_kills;
 	control->start_seen = true;
 	return 0;
+}
+
+/* --- who asks --- */
+
+void control_hold_request(struct control *control, const struct agent_request *request)
+{
+	if (control->holder || control->state != PROTO_STATE_RUNNING) {
+		control_answer_error(request->client, request->client_id,
+				     control->holder ? EBUSY : EINVAL,
+				     control->holder ? "a checkpoint is being made already"
+						     : "the container does not run");
+		return;
+	}
+	control->holder = request->client;
+	control->hold_id = request->client_id;
+	control->config.events->hold(control->config.ctx);
+}
+
+void control_held(struct control *control, int ret, const char *why)
+{
+	struct client *holder = control->holder;
+
+	if (!holder)
+		return;
+	if (ret < 0)
+		control->holder = NULL;
+	control_answer_outcome(holder, control->hold_id, ret, why);
+	control->hold_id = 0;
+}
+
+void control_holder_gone(struct control *control, const struct client *client)
+{
+	if (control->holder != client)
+		return;
+	control->holder = NULL;
+	control->config.events->release(control->config.ctx);
+}
+
+void control_save_request(struct control *control, const struct agent_request *request,
+			  const struct proto_frame *frame)
+{
+	struct vmm_template to = {.state_fd = -1, .memory_fd = -1, .pages_fd = -1};
+	struct error err = {0};
+	int ret = 0;
+
+	if (control->holder != request->client || control->hold_id || frame->fd_count < 2 ||
+	    frame->fd_count > 3)
+		ret = error_say(&err, EPROTO, "SAVE: malformed, or without HOLD");
+	if (ret == 0) {
+		to.state_fd = frame->fds[0];
+		to.memory_fd = frame->fds[1];
+		if (frame->fd_count > 2)
+			to.pages_fd = frame->fds[2];
+		ret = control->config.events->save(control->config.ctx, &to, &err);
+	}
+	control_answer_outcome(request->client, request->client_id, ret, err.message);
 }
