@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 
 #include "common/cleanup.h"
+#include "common/count.h"
 #include "guest-agent/spec.h"
 
 struct flag_name {
@@ -61,8 +62,6 @@ static const struct flag_name propagation_names[] = {
 	{"slave", MS_SLAVE, 0},
 	{"unbindable", MS_UNBINDABLE, 0},
 };
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct flag_name *find(const struct flag_name *names, size_t count, const char *name)
 {

@@ -8,8 +8,7 @@
 #include <sys/syscall.h>
 
 #include "common/cleanup.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#include "common/count.h"
 
 /* What mount(2) says by bits is said by name to the file system and by an attribute to the mount.
  */

@@ -44,7 +44,7 @@ static void look_for_shared(struct making *making)
 
 	vm_size_shared_template(&shape.size);
 	if (shape.size.boot_mib == making->shape.size.boot_mib ||
-	    template_find(&template, &shape, NULL) < 0) {
+	    template_find(&template, &shape, &making->template, NULL) < 0) {
 		template_destroy(&template);
 		return;
 	}
@@ -71,7 +71,7 @@ void container_choose_template(struct container *container, struct making *makin
 	    has_large_blocks(making))
 		return;
 	vm_size_own_template(&making->shape.size);
-	if (template_find(&making->template, &making->shape, NULL) < 0)
+	if (template_find(&making->template, &making->shape, NULL, NULL) < 0)
 		return;
 	making->use_template = true;
 	if (making->template.state_fd < 0)

@@ -75,25 +75,36 @@ static void describe_cpu(FILE *out)
 	}
 }
 
-static char *describe(const struct template_shape *shape)
+static void describe_rest(FILE *out, const struct template_shape *shape)
 {
 	struct utsname host;
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
 
-	if (!out)
-		return NULL;
 	uname(&host);
-	fprintf(out, "memory=%u+%u vcpus=%u disks=%u%s nics=%u%s%s ", shape->size.boot_mib,
-		shape->size.room_mib, shape->size.vcpus, shape->lowers, shape->scratch ? "+1" : "",
-		shape->nics, shape->user_net ? "s" : "", shape->shares ? " fs" : "");
+	fprintf(out, " vcpus=%u disks=%u%s nics=%u%s%s ", shape->size.vcpus, shape->lowers,
+		shape->scratch ? "+1" : "", shape->nics, shape->user_net ? "s" : "",
+		shape->shares ? " fs" : "");
 	describe_file(out, "vmm", shape->files->vmm);
 	describe_file(out, "kernel", shape->files->kernel);
 	describe_file(out, "initramfs", shape->files->initramfs);
 	fprintf(out, "host=%s,%s ", host.release, host.version);
 	describe_cpu(out);
 	fprintf(out, " cmdline=%s", shape->cmdline ? shape->cmdline : "");
+}
+
+/* The memory stands first, up to a space. */
+static char *describe(const struct template_shape *shape, const struct template *sibling)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	fprintf(out, "memory=%u+%u", shape->size.boot_mib, shape->size.room_mib);
+	if (sibling)
+		fputs(strchr(sibling->shape, ' '), out);
+	else
+		describe_rest(out, shape);
 	if (fclose(out) == EOF) {
 		free(text);
 		return NULL;
@@ -165,9 +176,10 @@ static int open_template(struct template *template, struct error *err)
 	return 0;
 }
 
-int template_find(struct template *template, const struct template_shape *shape, struct error *err)
+int template_find(struct template *template, const struct template_shape *shape,
+		  const struct template *sibling, struct error *err)
 {
-	template->shape = describe(shape);
+	template->shape = describe(shape, sibling);
 	if (!template->shape || strlen(template->shape) > SHAPE_MAX)
 		return error_set(err, ENOMEM, "template");
 	name_of(template->shape, template->name);

@@ -45,8 +45,13 @@ struct template
 		.state_fd = -1, .memory_fd = -1, .pages_fd = -1 \
 	}
 
-/* Finds out the name, and opens the template if it is there and only we can have written it. */
-int template_find(struct template *template, const struct template_shape *shape, struct error *err);
+/*
+ * Finds out the name, and opens the template if it is there and only we can have written it.
+ * sibling: one that was looked for just now, whose shape has other memory and is else the same; or
+ * NULL.
+ */
+int template_find(struct template *template, const struct template_shape *shape,
+		  const struct template *sibling, struct error *err);
 void template_destroy(struct template *template);
 #define cleanup_template __attribute__((cleanup(template_destroy)))
 

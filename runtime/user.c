@@ -1,17 +1,13 @@
 #include "runtime/user.h"
 #include "runtime/file.h"
 
-#include "common/cleanup.h"
+#include "common/proc.h"
 
-#include <fcntl.h>
 #include <pwd.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define MAP_MAX 4096
 
 bool user_is_root(void)
 {
@@ -24,17 +20,15 @@ bool user_is_root(void)
 /* Our user's id in the user namespace outside of ours, or in ours when there is none. */
 static uid_t outer_id(void)
 {
-	cleanup_free char *map = NULL;
-	unsigned int inside, outside, count;
+	char map[PROC_ID_MAP_MAX];
+	const char *at = map;
 	uid_t id = geteuid();
-	int len = 0;
+	struct proc_ids ids;
 
-	if (file_read(AT_FDCWD, "/proc/self/uid_map", MAP_MAX, &map, NULL) < 0)
-		return id;
-	for (const char *at = map; sscanf(at, "%u %u %u%n", &inside, &outside, &count, &len) == 3;
-	     at += len)
-		if (id >= inside && id - inside < count)
-			return outside + (id - inside);
+	proc_read(0, "uid_map", map, sizeof(map));
+	while (proc_next_ids(&at, &ids))
+		if (id - ids.inside < ids.count)
+			return ids.outside + (id - ids.inside);
 	return id;
 }
 

@@ -377,7 +377,7 @@ int device_set_request_memory(struct device_set *set, uint64_t size, struct erro
 	if (!set->mem || size > more->room)
 		return error_say(err, ERANGE, "ATTACH: there is no room for %llu MiB more",
 				 (unsigned long long)size >> 20);
-	usable = (size + MEMORY_MORE_STEP - 1) / MEMORY_MORE_STEP * MEMORY_MORE_STEP;
+	usable = memory_more_steps(size);
 	if (usable > more->len)
 		ret = grow_memory(set, usable, err);
 	if (ret == 0 && mem_request(set->mem, size) < 0)

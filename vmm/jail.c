@@ -20,6 +20,7 @@
 #include "common/capability.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/proc.h"
 #include "protocol/protocol.h"
 
 /*
@@ -196,34 +197,29 @@ static int set_limits(struct error *err)
 	return 0;
 }
 
-/* By a map of user_namespaces(7): lines of first id inside, first outside, how many. */
 static uint32_t find_id(const char *map)
 {
-	uint32_t pid = (uint32_t)getpid(), inside, outside, count, highest = 0, few = 1;
-	int len = 0;
+	uint32_t pid = (uint32_t)getpid(), highest = 0, few = 1;
+	struct proc_ids ids;
 
-	for (; sscanf(map, "%u %u %u%n", &inside, &outside, &count, &len) == 3; map += len) {
-		if (FIRST_UID + pid - inside < count)
+	while (proc_next_ids(&map, &ids)) {
+		if (FIRST_UID + pid - ids.inside < ids.count)
 			return FIRST_UID + pid;
-		if (count < 2 || inside + (count - 1) < highest)
+		if (ids.count < 2 || ids.inside + (ids.count - 1) < highest)
 			continue;
-		highest = inside + (count - 1);
-		few = count - 1 < FEW_IDS ? count - 1 : FEW_IDS;
+		highest = ids.inside + (ids.count - 1);
+		few = ids.count - 1 < FEW_IDS ? ids.count - 1 : FEW_IDS;
 	}
 	return highest - pid % few;
 }
 
-/* While /proc is there. 0: there is none but root. */
-static uint32_t choose_id(const char *path)
+/* By uid_map or gid_map, while /proc is there. 0: there is none but root. */
+static uint32_t choose_id(const char *name)
 {
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char map[4096];
-	ssize_t len = fd < 0 ? -1 : read(fd, map, sizeof(map) - 1);
+	char map[PROC_ID_MAP_MAX];
 
-	if (len < 0)
-		return FIRST_UID + (uint32_t)getpid();
-	map[len] = '\0';
-	return find_id(map);
+	return proc_read(0, name, map, sizeof(map)) < 0 ? FIRST_UID + (uint32_t)getpid()
+							: find_id(map);
 }
 
 static int become_nobody(uid_t uid, gid_t gid, struct error *err)
@@ -295,8 +291,8 @@ void jail_prepare_libc(void)
 
 int jail_enter(unsigned int relaxed, int root_fd, struct error *err)
 {
-	uid_t uid = choose_id("/proc/self/uid_map");
-	gid_t gid = choose_id("/proc/self/gid_map");
+	uid_t uid = choose_id("uid_map");
+	gid_t gid = choose_id("gid_map");
 	int ret = 0;
 
 	if (relaxed)

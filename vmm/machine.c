@@ -292,7 +292,8 @@ static struct memory_sizes memory_sizes(const struct machine *machine)
 
 	if (machine->state) {
 		sizes.boot = (uint64_t)load->boot_mib << 20;
-		sizes.grown = (uint64_t)(options->restore ? load->grown_mib : more_mib) << 20;
+		sizes.grown = memory_more_steps(
+			(uint64_t)(options->restore ? load->grown_mib : more_mib) << 20);
 	} else {
 		room_mib = options->memory_max_mib > options->memory_mib
 				   ? options->memory_max_mib - options->memory_mib
@@ -300,8 +301,6 @@ static struct memory_sizes memory_sizes(const struct machine *machine)
 	}
 	sizes.room = (uint64_t)room_mib << 20;
 	sizes.room -= sizes.room % MEMORY_MORE_STEP;
-	sizes.grown += MEMORY_MORE_STEP - 1;
-	sizes.grown -= sizes.grown % MEMORY_MORE_STEP;
 	return sizes;
 }
 

@@ -21,6 +21,12 @@
 /* It comes in what is the smallest block for that kernel. */
 #define MEMORY_MORE_STEP (128ull << 20)
 
+/* The steps that so many bytes take, in bytes. */
+static inline uint64_t memory_more_steps(uint64_t size)
+{
+	return (size + MEMORY_MORE_STEP - 1) / MEMORY_MORE_STEP * MEMORY_MORE_STEP;
+}
+
 struct vm_memory {
 	int fd;
 	uint8_t *base;

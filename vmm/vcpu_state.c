@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include "common/cleanup.h"
+#include "common/count.h"
 #include "vmm/state_tags.h"
 
 /* The time stamp counter has to be there before the deadline that is compared with it. */
@@ -43,8 +44,6 @@ union part_data {
 	struct kvm_mp_state mp;
 	struct kvm_vcpu_events events;
 };
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static int save_parts(struct vcpu *vcpu, const struct part *parts, size_t count,
 		      struct records *out, struct error *err)
