@@ -18,31 +18,22 @@ struct balloon {
 };
 
 /* The buffers are the free memory itself. 5.5.6.7.2: it is not read or written here. */
-static void report(struct balloon *balloon)
+static uint32_t report(struct virtio_device *dev, unsigned int queue, struct virtqueue_chain *chain)
 {
-	const struct virtqueue_chain *chain = &balloon->chain;
-	const struct iovec *iov = virtqueue_chain_writable(&balloon->chain);
+	struct balloon *balloon = container_of(dev, struct balloon, dev);
+	const struct iovec *iov = virtqueue_chain_writable(chain);
 
-	for (unsigned int i = 0; i < chain->writable; i++)
+	/* Nobody asked for the other queues' pages, but who offers them gets an answer. */
+	for (unsigned int i = 0; queue == BALLOON_REPORTING && i < chain->writable; i++)
 		balloon->release(balloon->ctx, iov[i].iov_base, iov[i].iov_len);
+	return 0;
 }
 
 static void balloon_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct balloon *balloon = container_of(dev, struct balloon, dev);
-	struct virtqueue *vq = &dev->queues[queue];
-	unsigned int budget = BALLOON_QUEUE_SIZE;
 
-	while (budget && virtio_queue_pop(dev, queue, &balloon->chain)) {
-		/* Nobody asked for the other queues' pages, but who offers them gets an answer. */
-		if (queue == BALLOON_REPORTING)
-			report(balloon);
-		virtqueue_put(vq, balloon->chain.head, 0);
-		budget--;
-	}
-	if (!budget)
-		virtio_queue_again(dev, queue);
-	virtio_queue_interrupt(dev, vq);
+	virtio_queue_serve(dev, queue, &balloon->chain, report);
 }
 
 /* Zeroes: a balloon of no pages is wanted. */
@@ -54,15 +45,8 @@ static void balloon_config_read(struct virtio_device *dev, uint32_t offset, void
 	virtio_config_copy(&config, sizeof(config), offset, buf, len);
 }
 
-static void balloon_nothing(struct virtio_device *dev)
-{
-	(void)dev;
-}
-
 static const struct virtio_device_ops balloon_ops = {
 	.config_read = balloon_config_read,
-	.activate = balloon_nothing,
-	.reset = balloon_nothing,
 	.queue_kicked = balloon_kicked,
 };
 

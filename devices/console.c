@@ -19,39 +19,32 @@ struct console {
 	struct virtqueue_chain chain;
 };
 
-static void console_drain(struct console *console)
+static uint32_t console_drain(struct virtio_device *dev, unsigned int queue,
+			      struct virtqueue_chain *chain)
 {
-	const struct virtqueue_chain *chain = &console->chain;
+	struct console *console = container_of(dev, struct console, dev);
 	size_t offset = 0;
 
+	(void)queue;
 	while (offset < CONSOLE_CHAIN_MAX) {
 		uint8_t bytes[CONSOLE_PIECE];
 		size_t len = iov_read(chain->iov, chain->readable, offset, bytes, sizeof(bytes));
 
 		if (!len)
-			return;
+			break;
 		console->output(console->ctx, bytes, len);
 		offset += len;
 	}
+	return 0;
 }
 
 static void console_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct console *console = container_of(dev, struct console, dev);
-	struct virtqueue *vq = &dev->queues[queue];
-	unsigned int budget = CONSOLE_QUEUE_SIZE;
 
 	/* Nothing is ever typed: the buffers of the receiveq stay where they are. */
-	if (queue != CONSOLE_TX)
-		return;
-	while (budget && virtio_queue_pop(dev, queue, &console->chain)) {
-		console_drain(console);
-		virtqueue_put(vq, console->chain.head, 0);
-		budget--;
-	}
-	if (!budget)
-		virtio_queue_again(dev, queue);
-	virtio_queue_interrupt(dev, vq);
+	if (queue == CONSOLE_TX)
+		virtio_queue_serve(dev, queue, &console->chain, console_drain);
 }
 
 /* Neither SIZE nor MULTIPORT nor EMERG_WRITE is offered, so no field means anything (5.3.4). */
@@ -63,15 +56,8 @@ static void console_config_read(struct virtio_device *dev, uint32_t offset, void
 	virtio_config_copy(&config, sizeof(config), offset, buf, len);
 }
 
-static void console_nothing(struct virtio_device *dev)
-{
-	(void)dev;
-}
-
 static const struct virtio_device_ops console_ops = {
 	.config_read = console_config_read,
-	.activate = console_nothing,
-	.reset = console_nothing,
 	.queue_kicked = console_kicked,
 };
 

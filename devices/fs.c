@@ -58,11 +58,13 @@ static struct fs *to_fs(struct virtio_device *dev)
 /* --- without a back end --- */
 
 /* ENOTCONN is what FUSE itself says when a file system's server is gone. */
-static uint32_t refuse(struct virtqueue_chain *chain)
+static uint32_t refuse(struct virtio_device *dev, unsigned int queue, struct virtqueue_chain *chain)
 {
 	struct fuse_in_header in = {0};
 	struct fuse_out_header out = {.len = sizeof(out), .error = -ENOTCONN};
 
+	(void)dev;
+	(void)queue;
 	/* FORGET has nothing to write an answer to. */
 	if (iov_read(chain->iov, chain->readable, 0, &in, sizeof(in)) < sizeof(in) ||
 	    chain->writable_len < sizeof(out))
@@ -75,18 +77,9 @@ static uint32_t refuse(struct virtqueue_chain *chain)
 static void fs_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct fs *fs = to_fs(dev);
-	struct virtqueue *vq = &dev->queues[queue];
-	unsigned int budget = FS_QUEUE_SIZE;
 
-	if (fs->state != FS_LOST)
-		return;
-	while (budget && virtio_queue_pop(dev, queue, &fs->chain)) {
-		virtqueue_put(vq, fs->chain.head, refuse(&fs->chain));
-		budget--;
-	}
-	if (!budget)
-		virtio_queue_again(dev, queue);
-	virtio_queue_interrupt(dev, vq);
+	if (fs->state == FS_LOST)
+		virtio_queue_serve(dev, queue, &fs->chain, refuse);
 }
 
 /* Answers what the back end has taken with it. */
@@ -104,7 +97,7 @@ static void queue_take_over(struct fs *fs, unsigned int queue)
 		uint32_t len = 0;
 
 		if (virtqueue_chain_at(vq, heads[i], &fs->chain) > 0)
-			len = refuse(&fs->chain);
+			len = refuse(&fs->dev, queue, &fs->chain);
 		virtqueue_push(vq, fs->chain.head, len);
 	}
 }

@@ -152,12 +152,13 @@ static struct virtio_mem_resp answer(struct mem *mem, const struct virtio_mem_re
 }
 
 /* Nothing is done for a request whose answer has no place. */
-static uint32_t handle(struct mem *mem)
+static uint32_t handle(struct virtio_device *dev, unsigned int queue, struct virtqueue_chain *chain)
 {
-	struct virtqueue_chain *chain = &mem->chain;
+	struct mem *mem = to_mem(dev);
 	struct virtio_mem_req req = {0};
 	struct virtio_mem_resp resp = {.type = VIRTIO_MEM_RESP_ERROR};
 
+	(void)queue;
 	if (chain->writable_len < sizeof(resp))
 		return 0;
 	if (iov_read(chain->iov, chain->readable, 0, &req, sizeof(req)) == sizeof(req))
@@ -169,16 +170,8 @@ static uint32_t handle(struct mem *mem)
 static void mem_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct mem *mem = to_mem(dev);
-	struct virtqueue *vq = &dev->queues[queue];
-	unsigned int budget = MEM_QUEUE_SIZE;
 
-	while (budget && virtio_queue_pop(dev, queue, &mem->chain)) {
-		virtqueue_put(vq, mem->chain.head, handle(mem));
-		budget--;
-	}
-	if (!budget)
-		virtio_queue_again(dev, queue);
-	virtio_queue_interrupt(dev, vq);
+	virtio_queue_serve(dev, queue, &mem->chain, handle);
 }
 
 /* --- the device --- */

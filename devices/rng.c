@@ -15,12 +15,15 @@ struct rng {
 	struct virtqueue_chain chain;
 };
 
-static uint32_t rng_fill(struct virtqueue_chain *chain)
+static uint32_t rng_fill(struct virtio_device *dev, unsigned int queue,
+			 struct virtqueue_chain *chain)
 {
 	uint8_t bytes[RNG_REQUEST_MAX];
 	size_t len = chain->writable_len;
 	ssize_t got;
 
+	(void)dev;
+	(void)queue;
 	if (len > sizeof(bytes))
 		len = sizeof(bytes);
 	/* The host's pool was initialised long ago: this does not block. */
@@ -35,16 +38,8 @@ static uint32_t rng_fill(struct virtqueue_chain *chain)
 static void rng_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct rng *rng = container_of(dev, struct rng, dev);
-	struct virtqueue *vq = &dev->queues[queue];
-	unsigned int budget = RNG_QUEUE_SIZE;
 
-	while (budget && virtio_queue_pop(dev, queue, &rng->chain)) {
-		virtqueue_put(vq, rng->chain.head, rng_fill(&rng->chain));
-		budget--;
-	}
-	if (!budget)
-		virtio_queue_again(dev, queue);
-	virtio_queue_interrupt(dev, vq);
+	virtio_queue_serve(dev, queue, &rng->chain, rng_fill);
 }
 
 static void rng_config_read(struct virtio_device *dev, uint32_t offset, void *buf, size_t len)
@@ -53,15 +48,8 @@ static void rng_config_read(struct virtio_device *dev, uint32_t offset, void *bu
 	virtio_config_copy(NULL, 0, offset, buf, len);
 }
 
-static void rng_nothing(struct virtio_device *dev)
-{
-	(void)dev;
-}
-
 static const struct virtio_device_ops rng_ops = {
 	.config_read = rng_config_read,
-	.activate = rng_nothing,
-	.reset = rng_nothing,
 	.queue_kicked = rng_kicked,
 };
 

@@ -46,6 +46,21 @@ bool virtio_queue_pop(struct virtio_device *dev, unsigned int queue, struct virt
 	return ret > 0;
 }
 
+void virtio_queue_serve(struct virtio_device *dev, unsigned int queue,
+			struct virtqueue_chain *chain, virtio_answer_fn *answer)
+{
+	struct virtqueue *vq = &dev->queues[queue];
+	unsigned int budget = vq->max_size;
+
+	while (budget && virtio_queue_pop(dev, queue, chain)) {
+		virtqueue_put(vq, chain->head, answer(dev, queue, chain));
+		budget--;
+	}
+	if (!budget)
+		virtio_queue_again(dev, queue);
+	virtio_queue_interrupt(dev, vq);
+}
+
 void virtio_queue_again(struct virtio_device *dev, unsigned int queue)
 {
 	if (dev->active && !dev->broken && dev->kick)

@@ -51,8 +51,8 @@ struct virtio_device_ops {
 	/* Optional. DRIVER_OK was set: features are negotiated, the ready queues checked. */
 	void (*activate)(struct virtio_device *dev);
 	/*
-	 * Back to power-on state: when this returns nothing is in flight and guest memory is not
-	 * touched again until activate. Queues are reset by the caller afterwards.
+	 * Optional. Back to power-on state: when this returns nothing is in flight and guest memory
+	 * is not touched again until activate. Queues are reset by the caller afterwards.
 	 */
 	void (*reset)(struct virtio_device *dev);
 	/* The driver notified this queue. Runs on the device's loop. */
@@ -149,6 +149,17 @@ void virtio_device_destroy(struct virtio_device *dev);
  * a broken ring marks the device broken first.
  */
 bool virtio_queue_pop(struct virtio_device *dev, unsigned int queue, struct virtqueue_chain *chain);
+
+/* Does what a chain asks for. Returns how many bytes were written to it. */
+typedef uint32_t virtio_answer_fn(struct virtio_device *dev, unsigned int queue,
+				  struct virtqueue_chain *chain);
+
+/*
+ * A queue_kicked for a device that answers each chain at once: as many as the queue can hold, and
+ * what is there then has its turn later. chain is the device's, for one at a time.
+ */
+void virtio_queue_serve(struct virtio_device *dev, unsigned int queue,
+			struct virtqueue_chain *chain, virtio_answer_fn *answer);
 
 /*
  * Has queue_kicked called again for what is left in a queue: a device handles a bounded number of

@@ -249,7 +249,8 @@ static void device_reset(struct virtio_mmio *mmio)
 		return;
 	mmio->resetting = true;
 	dev->active = false;
-	dev->ops->reset(dev);
+	if (dev->ops->reset)
+		dev->ops->reset(dev);
 	mmio->resetting = false;
 	dev->broken = false;
 	dev->negotiated = 0;
