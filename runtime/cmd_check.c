@@ -3,7 +3,7 @@
 #include "runtime/host_facts.h"
 #include "runtime/options.h"
 #include "runtime/tool.h"
-#include "runtime/vmm_process.h"
+#include "runtime/vmm_files.h"
 
 #include "common/cleanup.h"
 

@@ -6,7 +6,7 @@
 #include "runtime/compare.h"
 #include "runtime/tool.h"
 #include "runtime/options.h"
-#include "runtime/vmm_process.h"
+#include "runtime/vmm_files.h"
 
 #include "common/cleanup.h"
 

@@ -15,7 +15,8 @@
 #include "runtime/shared_root.h"
 #include "runtime/shares.h"
 #include "runtime/state.h"
-#include "runtime/vmm_process.h"
+#include "runtime/vm_size.h"
+#include "runtime/vmm_files.h"
 
 /* The options that create and run share. */
 struct create_options {

@@ -1,6 +1,7 @@
 #include "runtime/container_internal.h"
 #include "runtime/file.h"
 #include "runtime/vm_hold.h"
+#include "runtime/vmm_process.h"
 
 #include "common/cleanup.h"
 

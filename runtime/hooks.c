@@ -1,4 +1,5 @@
 #include "runtime/hooks.h"
+#include "runtime/signals.h"
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -7,7 +8,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -102,13 +102,9 @@ struct run {
 static void __attribute__((noreturn)) run_child(const struct run *run)
 {
 	ssize_t ignored __attribute__((unused));
-	sigset_t none;
 	int code;
 
-	for (int i = 1; i < NSIG; i++)
-		signal(i, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	signals_reset();
 	/* Its bundle may be gone when poststop comes. */
 	if (!run->bundle || chdir(run->bundle) < 0)
 		ignored = chdir("/");

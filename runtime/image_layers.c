@@ -5,7 +5,7 @@
 #include "runtime/seal.h"
 #include "runtime/store.h"
 #include "runtime/tool.h"
-#include "runtime/vmm_process.h"
+#include "runtime/vmm_files.h"
 
 #include "common/cleanup.h"
 

@@ -8,6 +8,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+void signals_reset(void)
+{
+	sigset_t none;
+
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 void signals_to_forward(sigset_t *set)
 {
 	static const int own[] = {SIGCHLD, SIGSEGV, SIGBUS,  SIGILL, SIGFPE,

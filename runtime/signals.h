@@ -4,6 +4,10 @@
 
 #include <signal.h>
 
+/* In a child that is to become another program: each does what it does by default, and none is
+ * blocked. */
+void signals_reset(void);
+
 /*
  * All that can be caught, except the ones about this process itself: its child, its own faults, and
  * its being in the background of its terminal.

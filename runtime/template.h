@@ -8,7 +8,8 @@
 
 #include "common/error.h"
 #include "runtime/bundle.h"
-#include "runtime/vmm_process.h"
+#include "runtime/vm_size.h"
+#include "runtime/vmm_files.h"
 
 #include <stdbool.h>
 

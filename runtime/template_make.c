@@ -2,8 +2,10 @@
  */
 #include "runtime/file.h"
 #include "runtime/orphan.h"
+#include "runtime/signals.h"
 #include "runtime/store.h"
 #include "runtime/template.h"
+#include "runtime/vmm_line.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -12,7 +14,6 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -22,78 +23,47 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ARGV_MAX    64
 #define RETRY_AFTER 3600 /* s after a failure */
 
 /* --- the VMM that boots and saves --- */
 
-struct maker_line {
-	char *argv[ARGV_MAX];
-	int argc;
-	bool failed;
-};
-
-static void push(struct maker_line *line, char *text)
-{
-	if (!text || line->argc + 1 >= ARGV_MAX) {
-		free(text);
-		line->failed = true;
-		return;
-	}
-	line->argv[line->argc++] = text;
-}
-
-static void push_pair(struct maker_line *line, const char *name, char *value)
-{
-	push(line, strdup(name));
-	push(line, value);
-}
-
-static void build_line(struct maker_line *line, const struct template_shape *shape, int state_fd,
+static void build_line(struct vmm_line *line, const struct template_shape *shape, int state_fd,
 		       int memory_fd)
 {
-	push(line, strdup(shape->files->vmm));
-	push_pair(line, "--id", strdup("template"));
-	push_pair(line, "--kernel", strdup(shape->files->kernel));
-	push_pair(line, "--initramfs", strdup(shape->files->initramfs));
-	push_pair(line, "--memory", format("%u", shape->size.boot_mib));
-	push_pair(line, "--memory-max", format("%u", shape->size.boot_mib + shape->size.room_mib));
-	push_pair(line, "--cpus", format("%u", shape->size.vcpus));
+	vmm_line_begin(line, shape->files, "template");
+	vmm_line_number(line, "--memory", shape->size.boot_mib);
+	vmm_line_number(line, "--memory-max", shape->size.boot_mib + shape->size.room_mib);
+	vmm_line_number(line, "--cpus", shape->size.vcpus);
 	for (unsigned int i = 0; i < shape->lowers; i++)
-		push_pair(line, "--disk", strdup("empty,ro"));
+		vmm_line_text(line, "--disk", "empty,ro");
 	if (shape->scratch)
-		push_pair(line, "--disk", strdup("empty"));
+		vmm_line_text(line, "--disk", "empty");
 	for (unsigned int i = 0; i < shape->nics; i++)
-		push_pair(line, "--nic", strdup(shape->user_net ? "stream" : "tap"));
+		vmm_line_text(line, "--nic", shape->user_net ? "stream" : "tap");
 	if (shape->shares)
-		push_pair(line, "--fs", strdup("empty"));
+		vmm_line_text(line, "--fs", "empty");
 	if (shape->cmdline)
-		push_pair(line, "--cmdline", strdup(shape->cmdline));
-	push_pair(line, "--save-template", format("state=%d,memory=%d", state_fd, memory_fd));
+		vmm_line_text(line, "--cmdline", shape->cmdline);
+	vmm_line_value(line, "--save-template", format("state=%d,memory=%d", state_fd, memory_fd));
+	vmm_line_inherit(line, state_fd);
+	vmm_line_inherit(line, memory_fd);
 }
 
 /* Between fork and exec. What the VMM says goes to output_fd. */
-static void __attribute__((noreturn))
-exec_maker(struct maker_line *line, int state_fd, int memory_fd, int output_fd)
+static void __attribute__((noreturn)) exec_maker(const struct vmm_line *line, int output_fd)
 {
-	char *environment[] = {NULL};
 	int null_fd = open("/dev/null", O_RDWR);
-	sigset_t none;
 
-	for (int i = 1; i < NSIG; i++)
-		signal(i, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	signals_reset();
 	if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(null_fd, STDOUT_FILENO) < 0 ||
-	    dup2(output_fd, STDERR_FILENO) < 0 || close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0 ||
-	    fcntl(state_fd, F_SETFD, 0) < 0 || fcntl(memory_fd, F_SETFD, 0) < 0)
+	    dup2(output_fd, STDERR_FILENO) < 0 || close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		_exit(127);
-	execve(line->argv[0], line->argv, environment);
+	vmm_line_exec(line);
 	_exit(127);
 }
 
 /* Returns 0, or a negative errno with what the VMM said. */
-static int run_maker(struct maker_line *line, int state_fd, int memory_fd, struct error *err)
+static int run_maker(const struct vmm_line *line, struct error *err)
 {
 	char said[1024];
 	size_t used = 0;
@@ -105,7 +75,7 @@ static int run_maker(struct maker_line *line, int state_fd, int memory_fd, struc
 		return error_set(err, errno, "start %s", line->argv[0]);
 	pid = fork();
 	if (pid == 0)
-		exec_maker(line, state_fd, memory_fd, ends[1]);
+		exec_maker(line, ends[1]);
 	close(ends[1]);
 	while (pid > 0 && used < sizeof(said) - 1 &&
 	       (n = read(ends[0], said + used, sizeof(said) - 1 - used)) > 0)
@@ -126,15 +96,10 @@ static int run_maker(struct maker_line *line, int state_fd, int memory_fd, struc
 static int boot_and_save(const struct template_shape *shape, int state_fd, int memory_fd,
 			 struct error *err)
 {
-	struct maker_line line = {0};
-	int ret;
+	cleanup_vmm_line struct vmm_line line = {0};
 
 	build_line(&line, shape, state_fd, memory_fd);
-	ret = line.failed ? error_set(err, ENOMEM, "template")
-			  : run_maker(&line, state_fd, memory_fd, err);
-	for (int i = 0; i < line.argc; i++)
-		free(line.argv[i]);
-	return ret;
+	return line.failed ? error_set(err, ENOMEM, "template") : run_maker(&line, err);
 }
 
 /* --- the folder --- */

@@ -1,4 +1,4 @@
-/* Finding and starting bulkhead-vmm. */
+/* Starting bulkhead-vmm. */
 #ifndef RUNTIME_VMM_PROCESS_H
 #define RUNTIME_VMM_PROCESS_H
 
@@ -6,33 +6,12 @@
 #include "runtime/disks.h"
 #include "runtime/images.h"
 #include "runtime/placement.h"
-#include "runtime/vm_size.h"
 #include "runtime/shares.h"
+#include "runtime/vm_size.h"
+#include "runtime/vmm_files.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
-
-struct vmm_files {
-	char *vmm, *kernel, *initramfs; /* NULL when not found */
-};
-
-/*
- * Each where BULKHEAD_VMM, BULKHEAD_KERNEL and BULKHEAD_INITRAMFS say, where the settings say,
- * beside the runtime's own binary (build/), or in PREFIX/libexec/bulkhead or PREFIX/lib/bulkhead.
- */
-void vmm_find_files(struct vmm_files *files, const struct settings *settings);
-/* A program of ours, looked for as the VMM is. NULL when it is missing. */
-char *vmm_find_program(const char *name);
-
-/* Whether the beginning of the file is what it should be. Returns 0, or a negative errno and why.
- */
-int vmm_check_kernel(const char *path, struct error *err);
-int vmm_check_initramfs(const char *path, struct error *err);
-
-/* One line about the first file that was not found or cannot be right. */
-int vmm_files_check(const struct vmm_files *files, struct error *err);
-void vmm_files_destroy(struct vmm_files *files);
-#define cleanup_vmm_files __attribute__((cleanup(vmm_files_destroy)))
 
 struct vmm_options {
 	const char *id;
@@ -70,8 +49,5 @@ struct vmm_options {
  */
 pid_t vmm_start(const struct vmm_files *files, const struct vmm_options *options,
 		struct error *err);
-
-/* `bulkhead-vmm --probe`. Returns 0, or a negative errno with the line that it printed. */
-int vmm_probe(const char *vmm, struct error *err);
 
 #endif
