@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
+
+#include "common/whole.h"
 
 #define MAGIC "BLKSTATE"
 
@@ -99,22 +100,14 @@ void records_put(struct records *records, uint32_t tag, uint32_t number, const v
 int records_write(struct records *records, uint32_t version, int fd, struct error *err)
 {
 	struct file_header header = {.magic = MAGIC, .version = version, .len = records->len};
-	size_t done = 0;
+	int ret;
 
 	if (records->failed || !records->len)
 		return error_set(err, records->failed ? -records->failed : ENODATA, "state");
 	header.sum = records_sum(records->bytes + sizeof(header), records->len - sizeof(header));
 	memcpy(records->bytes, &header, sizeof(header));
-	while (done < records->len) {
-		ssize_t n = pwrite(fd, records->bytes + done, records->len - done, (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return error_set(err, n < 0 ? errno : ENOSPC, "write state");
-		done += (size_t)n;
-	}
-	return 0;
+	ret = pwrite_all(fd, records->bytes, records->len, 0);
+	return ret < 0 ? error_set(err, -ret, "write state") : 0;
 }
 
 /* Whether the records fill the file exactly. */
@@ -185,7 +178,6 @@ int records_parse(struct records *records, uint32_t version, const void *bytes, 
 int records_read(struct records *records, uint32_t version, int fd, struct error *err)
 {
 	struct stat st;
-	size_t done = 0;
 	int ret;
 
 	*records = (struct records){0};
@@ -196,16 +188,7 @@ int records_read(struct records *records, uint32_t version, int fd, struct error
 	ret = take(records, (size_t)st.st_size, err);
 	if (ret < 0)
 		return ret;
-	while (done < records->len) {
-		ssize_t n = pread(fd, records->bytes + done, records->len - done, (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		done += (size_t)n;
-	}
-	if (done < records->len)
+	if (pread_all(fd, records->bytes, records->len, 0) != (ssize_t)records->len)
 		ret = error_say(err, EIO, "the state cannot be read");
 	else
 		ret = check(records, version, err);

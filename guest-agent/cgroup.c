@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "common/proc.h"
+#include "common/unified.h"
 #include "guest-agent/path.h"
 #include "guest-agent/spec.h"
 #include "guest-agent/unified.h"
@@ -111,16 +112,6 @@ static int apply_memory(const json_t *resources, int fd, struct error *err)
 	return ret;
 }
 
-/* As runc and systemd convert: shares 2..262144 to weight 1..10000. */
-static long long shares_to_weight(long long shares)
-{
-	if (shares < 2)
-		shares = 2;
-	if (shares > 262144)
-		shares = 262144;
-	return 1 + (shares - 2) * 9999 / 262142;
-}
-
 /* What is not given stays as it is. */
 static int write_quota(int fd, long long quota, long long period, struct error *err)
 {
@@ -167,7 +158,7 @@ static int apply_cpu(const json_t *resources, int fd, struct error *err)
 		return ret;
 	if (idle >= 0 && (ret = write_text(fd, "cpu.idle", idle ? "1" : "0", err)) < 0)
 		return ret;
-	if (shares && (ret = write_limit(fd, "cpu.weight", shares_to_weight(shares), err)) < 0)
+	if (shares && (ret = write_limit(fd, "cpu.weight", unified_cpu_weight(shares), err)) < 0)
 		return ret;
 	return write_quota(fd, quota, period, err);
 }

@@ -63,9 +63,6 @@ void cgroup_destroy(struct cgroup *cgroup);
 /* The folder of a controller, or NULL. */
 const struct cgroup_folder *cgroup_find(const struct cgroup *cgroup, const char *controller);
 
-/* As runc and systemd convert: shares 2..262144 to weight 1..10000. */
-long long cgroup_shares_to_weight(long long shares);
-
 /* cgroup_limits.c: what linux.resources asks of the host's side. Returns 0 or a negative errno. */
 int cgroup_set_memory(const struct cgroup *cgroup, const json_t *resources, uint64_t bytes,
 		      struct error *err);

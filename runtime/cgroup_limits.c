@@ -86,15 +86,6 @@ int cgroup_change_memory(const struct cgroup *cgroup, int64_t bytes, struct erro
 	return write_number(cgroup, "memory", file, limit + bytes, err);
 }
 
-long long cgroup_shares_to_weight(long long shares)
-{
-	if (shares < 2)
-		shares = 2;
-	if (shares > 262144)
-		shares = 262144;
-	return 1 + (shares - 2) * 9999 / 262142;
-}
-
 /* What is not given stays as it is: the file takes a quota alone, but no period alone. */
 static int set_quota_unified(const struct cgroup *cgroup, long long quota, long long period,
 			     struct error *err)
@@ -145,7 +136,7 @@ int cgroup_set_cpu(const struct cgroup *cgroup, const json_t *resources, struct 
 		return 0;
 	if (shares)
 		ret = cgroup->unified ? write_number(cgroup, "cpu", "cpu.weight",
-						     cgroup_shares_to_weight(shares), err)
+						     unified_cpu_weight(shares), err)
 				      : write_number(cgroup, "cpu", "cpu.shares", shares, err);
 	if (ret == 0)
 		ret = set_quota(cgroup, cpu, err);

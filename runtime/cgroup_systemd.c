@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/unified.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -221,7 +222,7 @@ static int append_limits(sd_bus_message *call, const json_t *resources, uint64_t
 		ret = lib.sd_bus_message_append(call, "(sv)", "MemoryMax", "t", memory_bytes);
 	if (ret >= 0 && shares > 0)
 		ret = lib.sd_bus_message_append(call, "(sv)", "CPUWeight", "t",
-						(uint64_t)cgroup_shares_to_weight(shares));
+						(uint64_t)unified_cpu_weight(shares));
 	if (ret >= 0 && quota > 0)
 		ret = lib.sd_bus_message_append(
 			call, "(sv)", "CPUQuotaPerSecUSec", "t",

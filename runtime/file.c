@@ -54,6 +54,15 @@ int write_all(int fd, const void *bytes, size_t len)
 	return 0;
 }
 
+int file_make(int dir_fd, const char *name, struct error *err)
+{
+	int fd;
+
+	unlinkat(dir_fd, name, 0);
+	fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? error_set(err, errno, "make %s", name) : fd;
+}
+
 int file_replace(int dir_fd, const char *path, mode_t mode, const void *bytes, size_t len,
 		 struct error *err)
 {

@@ -17,6 +17,10 @@ int make_directories(const char *path, mode_t mode, struct error *err);
 int file_replace(int dir_fd, const char *path, mode_t mode, const void *bytes, size_t len,
 		 struct error *err);
 
+/* A new file of that name, only ours, in the place of what was there. Returns a descriptor or a
+ * negative errno. */
+int file_make(int dir_fd, const char *name, struct error *err);
+
 /* Reads a whole file, at most max bytes; *out is malloc'ed and terminated. Returns its length. */
 ssize_t file_read(int dir_fd, const char *path, size_t max, char **out, struct error *err);
 

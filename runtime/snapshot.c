@@ -109,15 +109,6 @@ static int open_of_vmm(pid_t pid, const json_t *number, struct error *err)
 	return take_fd(&fd);
 }
 
-static int make_file(int dir_fd, const char *name, struct error *err)
-{
-	int fd;
-
-	unlinkat(dir_fd, name, 0);
-	fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return fd < 0 ? error_set(err, errno, "make %s", name) : fd;
-}
-
 static int describe_layers(json_t *doc, pid_t pid, const json_t *vm, struct error *err)
 {
 	json_t *layers = json_array();
@@ -144,7 +135,7 @@ static int save_scratch(json_t *doc, int dir_fd, pid_t pid, const json_t *vm, st
 	if (json_integer_value(number) < 0)
 		return 0;
 	from_fd = open_of_vmm(pid, number, err);
-	fd = from_fd < 0 ? from_fd : make_file(dir_fd, "scratch", err);
+	fd = from_fd < 0 ? from_fd : file_make(dir_fd, "scratch", err);
 	if (fd < 0)
 		return fd;
 	ret = fstat(from_fd, &st) < 0 ? -errno : copy_extents(from_fd, fd, (uint64_t)st.st_size);
@@ -202,8 +193,8 @@ static int save_vm(json_t *doc, const struct state *state, struct control *contr
 		ret = find_pages(state, status.memory_boot, &pages_fd, err);
 	if (ret < 0)
 		return ret;
-	fds[0] = state_fd = make_file(dir_fd, "state", err);
-	fds[1] = memory_fd = make_file(dir_fd, "memory", err);
+	fds[0] = state_fd = file_make(dir_fd, "state", err);
+	fds[1] = memory_fd = file_make(dir_fd, "memory", err);
 	fds[2] = pages_fd;
 	if (state_fd < 0 || memory_fd < 0)
 		return -EIO;

@@ -122,21 +122,12 @@ static int open_new(int parent_fd, const char *name, struct error *err)
 	return take_fd(&fd);
 }
 
-static int make_file(int dir_fd, const char *name, struct error *err)
-{
-	int fd;
-
-	unlinkat(dir_fd, name, 0);
-	fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return fd < 0 ? error_set(err, errno, "make %s", name) : fd;
-}
-
 static int fill(int dir_fd, const struct template *template, const struct template_shape *shape,
 		struct error *err)
 {
-	cleanup_fd int shape_fd = make_file(dir_fd, "shape", err);
-	cleanup_fd int state_fd = make_file(dir_fd, "state", err);
-	cleanup_fd int memory_fd = make_file(dir_fd, TEMPLATE_MEMORY, err);
+	cleanup_fd int shape_fd = file_make(dir_fd, "shape", err);
+	cleanup_fd int state_fd = file_make(dir_fd, "state", err);
+	cleanup_fd int memory_fd = file_make(dir_fd, TEMPLATE_MEMORY, err);
 
 	if (shape_fd < 0 || state_fd < 0 || memory_fd < 0)
 		return err ? -err->code : -EIO;

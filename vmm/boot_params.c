@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
+#include "common/whole.h"
 #include "vmm/layout.h"
 
 /*
@@ -106,21 +107,15 @@ static int load_initramfs(const struct vm_memory *mem, int fd, const char *path,
 {
 	uint64_t at = (mem->low - size) & ~(PAGE_SIZE - 1);
 	uint8_t *to = guest_memory_range(&mem->map, at, size);
-	uint64_t done = 0;
+	ssize_t got;
 
 	if (!to)
 		return error_say(err, EINVAL, "%s: an empty initramfs", path);
-	while (done < size) {
-		ssize_t got = pread(fd, to + done, size - done, (off_t)done);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return error_set(err, errno, "read %s", path);
-		if (got == 0)
-			return error_say(err, EIO, "%s: the file has become shorter", path);
-		done += (uint64_t)got;
-	}
+	got = pread_all(fd, to, size, 0);
+	if (got < 0)
+		return error_set(err, (int)-got, "read %s", path);
+	if ((uint64_t)got < size)
+		return error_say(err, EIO, "%s: the file has become shorter", path);
 	zero_page->hdr.ramdisk_image = (uint32_t)at;
 	zero_page->hdr.ramdisk_size = (uint32_t)size;
 	return 0;

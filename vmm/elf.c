@@ -5,6 +5,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "common/whole.h"
+
 struct headers {
 	Elf64_Ehdr file;
 	Elf64_Phdr segments[ELF_SEGMENTS_MAX];
@@ -13,21 +15,12 @@ struct headers {
 static int read_all(int fd, void *buf, size_t len, uint64_t offset, const char *path,
 		    struct error *err)
 {
-	uint8_t *at = buf;
+	ssize_t got = pread_all(fd, buf, len, (off_t)offset);
 
-	while (len) {
-		ssize_t got = pread(fd, at, len, (off_t)offset);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return error_set(err, errno, "read %s", path);
-		if (got == 0)
-			return error_say(err, ENOEXEC, "%s: the file is cut off", path);
-		at += got;
-		offset += (size_t)got;
-		len -= (size_t)got;
-	}
+	if (got < 0)
+		return error_set(err, (int)-got, "read %s", path);
+	if ((size_t)got < len)
+		return error_say(err, ENOEXEC, "%s: the file is cut off", path);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/extent.h"
 #include "common/records.h"
+#include "common/whole.h"
 
 #ifndef MADV_COLLAPSE /* Linux 6.1 */
 #define MADV_COLLAPSE 25
@@ -181,17 +182,11 @@ static struct part part_more(const struct vm_memory *mem)
 
 static int read_in(int fd, const struct part *part, off_t offset, off_t end, struct error *err)
 {
-	while (offset < end) {
-		ssize_t n = pread(fd, at(part, (uint64_t)offset), (size_t)(end - offset), offset);
+	ssize_t n = pread_all(fd, at(part, (uint64_t)offset), (size_t)(end - offset), offset);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return error_set(err, n < 0 ? errno : EIO,
-					 "guest memory: read the template");
-		offset += n;
-	}
-	return 0;
+	if (n == end - offset)
+		return 0;
+	return error_set(err, n < 0 ? (int)-n : EIO, "guest memory: read the template");
 }
 
 static bool is_zero(const uint8_t *page)
@@ -252,18 +247,9 @@ int vm_memory_copy_more(struct vm_memory *mem, int file_fd, uint64_t *sum, struc
 
 static int write_out(int fd, const uint8_t *bytes, size_t len, uint64_t offset, struct error *err)
 {
-	while (len) {
-		ssize_t n = pwrite(fd, bytes, len, (off_t)offset);
+	int ret = pwrite_all(fd, bytes, len, (off_t)offset);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return error_set(err, n < 0 ? errno : ENOSPC, "write guest memory");
-		bytes += n;
-		offset += (size_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return ret < 0 ? error_set(err, -ret, "write guest memory") : 0;
 }
 
 /* Runs of pages with something in them; start and end are places in the file. */
