@@ -5,7 +5,6 @@
 #include "common/error.h"
 
 #include <jansson.h>
-#include <stdbool.h>
 
 /*
  * Types, required fields, the version, and what bulkhead refuses. The message names the field:
@@ -21,8 +20,5 @@ int spec_check_process(json_t *process, struct error *err);
 
 /* The same for annotations, which say how the rest of a config is to be taken. */
 int spec_check_annotations(json_t *config, struct error *err);
-
-/* Whether a field, written as "mounts[].options", is one whose type is checked. */
-bool spec_check_knows(const char *pattern);
 
 #endif

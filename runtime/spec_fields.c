@@ -1,5 +1,5 @@
 #include "runtime/spec_fields.h"
-#include "runtime/spec_check.h"
+#include "runtime/spec_types.h"
 
 #include "common/log.h"
 
@@ -94,7 +94,7 @@ static int check_member(json_t *value, const char *pattern, struct error *err)
 			return 0;
 		return error_say(err, ENOTSUP, "%s: %s", pattern, field->refusal);
 	}
-	if (!spec_check_knows(pattern)) {
+	if (!spec_types_know(pattern)) {
 		log_warn("config.json: %s is not a field of the specification: ignored", pattern);
 		return 0;
 	}
@@ -117,7 +117,7 @@ static int check(json_t *value, const char *pattern, struct error *err)
 	}
 	/* Any name at all: annotations, sysctls. */
 	snprintf(inner, sizeof(inner), "%s{}", pattern);
-	if (!json_is_object(value) || spec_check_knows(inner))
+	if (!json_is_object(value) || spec_types_know(inner))
 		return ret;
 	json_object_foreach (value, name, item) {
 		snprintf(inner, sizeof(inner), "%s%s%.64s", pattern, *pattern ? "." : "", name);

@@ -4,7 +4,7 @@
 # Of the runtime, what can be tested without a VM.
 UNIT_RUNTIME := $(addprefix runtime/,cmd_spec.c companion.c confine.c digest.c file.c hooks.c json.c launch_config.c layer_cache.c \
 		layer_entry.c network_change.c options.c overlay.c pin.c scratch.c \
-		settings.c shared_root.c shares.c shares_daemon.c signals.c spec_check.c spec_fields.c store.c tool.c tree.c user.c vm_size.c)
+		settings.c shared_root.c shares.c shares_daemon.c signals.c spec_check.c spec_fields.c spec_types.c store.c tool.c tree.c user.c vm_size.c)
 # Of the agent, how it makes mounts in a root that somebody changes.
 UNIT_AGENT := $(addprefix guest-agent/,binds.c copy.c mount_options.c mounts.c new_mount.c path.c shares.c spec.c)
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c) $(wildcard common/*.c) $(wildcard devices/*.c) \
