@@ -35,8 +35,8 @@ struct cgroup {
 };
 
 /*
- * Finds out where the folders will be. One that other processes live in is refused: it would be
- * ended with the container.
+ * cgroup_plan.c: finds out where the folders will be. One that other processes live in is refused:
+ * it would be ended with the container.
  */
 int cgroup_plan(struct cgroup *cgroup, const json_t *config, const char *id, struct error *err);
 
