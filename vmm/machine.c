@@ -1,5 +1,3 @@
-#include "vmm/machine.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -8,49 +6,13 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "vmm/boot_params.h"
 #include "vmm/counters.h"
 #include "vmm/cpuid.h"
-#include "vmm/device_set.h"
 #include "vmm/fdt.h"
 #include "vmm/filter.h"
 #include "vmm/jail.h"
 #include "vmm/layout.h"
-#include "vmm/platform.h"
-#include "vmm/snapshot.h"
-#include "vmm/vcpu_state.h"
-#include "vmm/vmgenid.h"
-
-struct machine {
-	struct machine_config config;
-	struct boot_files boot;
-	struct kvm kvm;
-	struct vm_memory memory;
-	struct bus mmio;
-	struct bus ports;
-	struct console_ring console_ring;
-	struct platform platform;
-	struct vmgenid vmgenid;
-	struct vcpu_machine vcpu_machine;
-	struct vcpu *vcpus;
-	unsigned int vcpu_count;
-	uint64_t cpuid_sum;
-	const struct records *state; /* during machine_build: what it goes on from */
-	uint64_t vm_created_ns;
-
-	struct irq_line config_line; /* the devices' */
-	struct device_set devices;
-
-	/* Held until every thread is confined that can be reached by a guest. */
-	pthread_mutex_t gate;
-
-	/* The first reason to stop wins; written by a vCPU, read by the loop. */
-	pthread_mutex_t end_lock;
-	enum machine_end end;
-	char end_detail[200];
-	int end_fd;
-	struct loop_watch end_watch;
-};
+#include "vmm/machine_internal.h"
 
 /* --- the end --- */
 
@@ -177,166 +139,7 @@ static int load_guest(struct machine *machine, uint64_t *entry, struct error *er
 	return boot_load(&machine->memory, &machine->boot, dtb, (size_t)len, entry, err);
 }
 
-/* --- from a template --- */
-
-static struct snapshot_machine snapshot_of(struct machine *machine)
-{
-	return (struct snapshot_machine){
-		.kvm = &machine->kvm,
-		.memory = &machine->memory,
-		.vcpus = machine->vcpus,
-		.vcpu_count = machine->vcpu_count,
-		.slots = machine->devices.slots,
-		.slot_count = machine->devices.slot_count,
-		.cpuid_sum = machine->cpuid_sum,
-	};
-}
-
-static int resume_guest(struct machine *machine, struct error *err)
-{
-	struct snapshot_machine parts = snapshot_of(machine);
-	uint64_t to_come = machine_memory_to_come(machine);
-	int ret = snapshot_load(&parts, machine->state, err);
-
-	if (ret == 0 && to_come && !machine->config.options->restore)
-		ret = device_set_request_memory(&machine->devices, to_come, err);
-	if (ret == 0)
-		device_set_announce_disks(&machine->devices);
-	if (ret == 0)
-		vmgenid_changed(&machine->vmgenid);
-	return ret;
-}
-
-int machine_save_template(struct machine *machine, const struct vmm_template *to, struct error *err)
-{
-	struct snapshot_machine parts = snapshot_of(machine);
-	struct records out = {0};
-	int ret = snapshot_save(&parts, &out, err);
-
-	if (ret == 0)
-		ret = snapshot_write_template(&parts, &out, to, err);
-	records_destroy(&out);
-	return ret;
-}
-
-/* --- a snapshot --- */
-
-int machine_hold(struct machine *machine, struct error *err)
-{
-	const struct vmm_options *options = machine->config.options;
-
-	if (options->fs_fd >= 0)
-		return error_say(err, ENOTSUP,
-				 "files that it shares with the host cannot be "
-				 "carried: volumes, bind mounts, an engine's root");
-	for (unsigned int i = 0; i < options->disk_count; i++)
-		if (!strncmp(options->disks[i].serial, "device", strlen("device")))
-			return error_say(err, ENOTSUP,
-					 "block devices of the host's cannot be "
-					 "carried (linux.devices)");
-	vcpus_hold(machine->vcpus, machine->vcpu_count);
-	return 0;
-}
-
-void machine_hold_devices(struct machine *machine)
-{
-	for (unsigned int i = 0; i < machine->devices.slot_count; i++)
-		virtio_mmio_hold(&machine->devices.slots[i].mmio);
-}
-
-int machine_save(struct machine *machine, struct records *out, struct error *err)
-{
-	struct snapshot_machine parts = snapshot_of(machine);
-
-	return snapshot_save(&parts, out, err);
-}
-
-int machine_write(struct machine *machine, struct records *out, const struct vmm_template *to,
-		  struct error *err)
-{
-	struct snapshot_machine parts = snapshot_of(machine);
-
-	return snapshot_write(&parts, out, to, machine->config.options->load.memory_fd, err);
-}
-
-void machine_release(struct machine *machine)
-{
-	for (unsigned int i = 0; i < machine->devices.slot_count; i++)
-		virtio_mmio_release(&machine->devices.slots[i].mmio);
-	vcpus_release(&machine->vcpu_machine);
-}
-
-bool machine_is_idle(const struct machine *machine)
-{
-	for (unsigned int i = 0; i < machine->vcpu_count; i++)
-		if (!vcpu_is_idle(&machine->vcpus[i]))
-			return false;
-	return true;
-}
-
 /* --- the whole --- */
-
-/* In bytes. */
-struct memory_sizes {
-	uint64_t boot;	/* what it boots with, or what was saved had booted with */
-	uint64_t room;	/* for more */
-	uint64_t grown; /* how far there is something in it when the guest goes on */
-};
-
-static struct memory_sizes memory_sizes(const struct machine *machine)
-{
-	const struct vmm_options *options = machine->config.options;
-	const struct vmm_template *load = &options->load;
-	unsigned long room_mib = load->room_mib, more_mib = options->memory_mib - load->boot_mib;
-	struct memory_sizes sizes = {.boot = (uint64_t)options->memory_mib << 20};
-
-	if (machine->state) {
-		sizes.boot = (uint64_t)load->boot_mib << 20;
-		sizes.grown = memory_more_steps(
-			(uint64_t)(options->restore ? load->grown_mib : more_mib) << 20);
-	} else {
-		room_mib = options->memory_max_mib > options->memory_mib
-				   ? options->memory_max_mib - options->memory_mib
-				   : 0;
-	}
-	sizes.room = (uint64_t)room_mib << 20;
-	sizes.room -= sizes.room % MEMORY_MORE_STEP;
-	return sizes;
-}
-
-static int make_boot_memory(struct machine *machine, uint64_t size, uint64_t *sum,
-			    struct error *err)
-{
-	const struct vmm_options *options = machine->config.options;
-	struct vm_memory *memory = &machine->memory;
-
-	if (machine->state && (options->restore || options->fs_fd >= 0))
-		return vm_memory_copy(memory, size, options->load.memory_fd, sum, err);
-	if (machine->state)
-		return vm_memory_clone(memory, size, options->load.memory_fd,
-				       options->load.pages_fd, err);
-	return vm_memory_create(memory, size, err);
-}
-
-/* KVM knows what there is at boot; more, where there is some already, comes as it always does. */
-static int make_memory(struct machine *machine, struct error *err)
-{
-	const struct vmm_options *options = machine->config.options;
-	struct memory_sizes sizes = memory_sizes(machine);
-	uint64_t sum = 0;
-	int ret = make_boot_memory(machine, sizes.boot, &sum, err);
-
-	if (ret == 0 && sizes.room)
-		ret = vm_memory_reserve(&machine->memory, sizes.room, err);
-	if (ret == 0)
-		ret = vm_memory_attach(&machine->memory, &machine->kvm, err);
-	if (ret == 0 && sizes.grown)
-		ret = vm_memory_grow(&machine->memory, &machine->kvm, sizes.grown, err);
-	if (ret < 0 || !machine->state || !options->restore)
-		return ret;
-	ret = vm_memory_copy_more(&machine->memory, options->load.memory_fd, &sum, err);
-	return ret < 0 ? ret : snapshot_check_memory(machine->state, sum, err);
-}
 
 static int plug_devices(struct machine *machine, struct error *err)
 {
@@ -391,7 +194,7 @@ static int build(struct machine *machine, struct error *err)
 	machine->vm_created_ns = monotonic_ns();
 	if (machine->config.options->hold_fd >= 0)
 		kvm_hold(&machine->kvm, machine->config.options->hold_fd);
-	ret = make_memory(machine, err);
+	ret = machine_make_memory(machine, err);
 	if (ret == 0 && platform_add(&machine->platform, &machine->mmio, &machine->ports) < 0)
 		ret = error_say(err, ENOSPC, "no place left on the bus");
 	if (ret == 0)
@@ -403,7 +206,7 @@ static int build(struct machine *machine, struct error *err)
 	if (ret < 0)
 		return ret;
 	if (machine->state)
-		return resume_guest(machine, err);
+		return machine_resume(machine, err);
 	ret = load_guest(machine, &entry, err);
 	/* The other vCPUs wait in KVM for the first one to start them. */
 	return ret < 0 ? ret : set_entry(&machine->vcpus[0], entry, err);
@@ -522,23 +325,6 @@ void machine_counters(const struct machine *machine, struct proto_counters *coun
 {
 	counters_collect(machine->vcpus, machine->vcpu_count, machine->devices.slots,
 			 machine->devices.slot_count, counters);
-}
-
-uint64_t machine_memory_to_come(const struct machine *machine)
-{
-	uint64_t size = (uint64_t)machine->config.options->memory_mib << 20;
-
-	return size > machine->memory.size ? size - machine->memory.size : 0;
-}
-
-void machine_memory(struct machine *machine, struct machine_memory *memory)
-{
-	const struct vm_memory *mem = &machine->memory;
-
-	memory->boot = mem->size;
-	memory->room = mem->more ? mem->more->room : 0;
-	memory->grown = mem->more ? guest_region_len(mem->more) : 0;
-	device_set_memory(&machine->devices, &memory->requested, &memory->plugged);
 }
 
 void machine_marks(const struct machine *machine, struct machine_marks *marks)
