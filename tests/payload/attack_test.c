@@ -71,8 +71,8 @@ static void finish(struct target *target, unsigned int slot)
 		      payload->end, payload->end_detail,
 		      (unsigned long long)payload->mailbox->values[PAYLOAD_ROUNDS]);
 	ck_assert_msg(!payload->mailbox->failed_line,
-		      "%s: the guest failed in its line %u, in round %llu", target_names[slot],
-		      payload->mailbox->failed_line,
+		      "%s: the guest failed in %.16s:%u, in round %llu", target_names[slot],
+		      payload->mailbox->failed_file, payload->mailbox->failed_line,
 		      (unsigned long long)payload->mailbox->values[PAYLOAD_ROUNDS]);
 	check_idle();
 	ck_assert(slot != SLOT_CONSOLE || target->alive > 1);

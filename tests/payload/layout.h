@@ -118,6 +118,7 @@ struct payload_mailbox {
 	volatile uint32_t irqs; /* interrupts taken; first, as assembly counts here */
 	uint32_t arg;		/* from the test: which case */
 	uint32_t failed_line;	/* of the payload's source, 0: all went well */
+	char failed_file[16];	/* terminated: its name */
 	uint32_t use_irq;	/* from the test: wait by interrupt, which needs kernel mode */
 	uint64_t values[PAYLOAD_VALUES];
 };

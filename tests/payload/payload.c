@@ -239,8 +239,9 @@ void payload_wait_arrived(struct payload *payload)
 	while (poll(pfds, 2, -1) < 0)
 		ck_assert_int_eq(errno, EINTR);
 	/* A guest that has ended will not arrive any more. */
-	ck_assert_msg(pfds[0].revents, "the guest ended: %d, %s, line %u", payload->end,
-		      payload->end_detail, payload->mailbox->failed_line);
+	ck_assert_msg(pfds[0].revents, "the guest ended: %d, %s, %.16s:%u", payload->end,
+		      payload->end_detail, payload->mailbox->failed_file,
+		      payload->mailbox->failed_line);
 	ck_assert_int_eq(read(payload->arrived_fd, &count, sizeof(count)), sizeof(count));
 }
 
@@ -257,8 +258,8 @@ void payload_run(struct payload *payload)
 	payload_wait_end(payload);
 	ck_assert_msg(payload->end == MACHINE_POWER_OFF, "the guest ended with %d, %s",
 		      payload->end, payload->end_detail);
-	ck_assert_msg(!payload->mailbox->failed_line, "the guest failed in its line %u",
-		      payload->mailbox->failed_line);
+	ck_assert_msg(!payload->mailbox->failed_line, "the guest failed in %.16s:%u",
+		      payload->mailbox->failed_file, payload->mailbox->failed_line);
 }
 
 void payload_stop(struct payload *payload)

@@ -26,6 +26,10 @@ $(PAYLOAD_O)/guest/start.o: tests/payload/guest/start.S
 	@mkdir -p $(@D)
 	@$(CC) -I. -MMD -MP -c -o $@ $<
 
+# Attacks on every device are a long story.
+PAYLOAD_ATTACK := $(patsubst tests/payload/%.c,$(PAYLOAD_O)/%.o,$(sort $(wildcard tests/payload/guest/attack/*.c)))
+$(PAYLOAD_O)/guest/attack.bin: $(PAYLOAD_ATTACK)
+
 $(PAYLOAD_O)/guest/%.bin: $(PAYLOAD_O)/guest/start.o $(PAYLOAD_O)/guest/%.o tests/payload/guest/guest.ld
 	@$(LD) -m elf_x86_64 -nostdlib -T tests/payload/guest/guest.ld --oformat binary -o $@ $(filter %.o,$^)
 
@@ -78,5 +82,5 @@ $(BUILD)/tests/vmm-gives-up: tests/kvm_gives_up.c $(VMM_OBJECTS)
 	@$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -Wl,--wrap=ioctl,--wrap=mmap64 -o $@ $^ $(VMM_LIBS)
 
 -include $(PAYLOAD_SANITIZED:%.c=$(BUILD)/sanitize/payload.o/%.d)
--include $(PAYLOAD_SOURCES:%.c=$(PAYLOAD_O)/%.d) $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.d) $(PAYLOAD_O)/guest/start.d \
+-include $(PAYLOAD_SOURCES:%.c=$(PAYLOAD_O)/%.d) $(PAYLOAD_GUESTS:%=$(PAYLOAD_O)/guest/%.d) $(PAYLOAD_ATTACK:.o=.d) $(PAYLOAD_O)/guest/start.d \
 	 $(PAYLOAD_O)/guest/kernel.d

@@ -12,11 +12,11 @@ void main(void);
 
 #define mailbox ((struct payload_mailbox *)PAYLOAD_MAILBOX)
 
-/* Ends the guest where the condition does not hold; the test reports the line. */
-#define guest_check(condition)          \
-	do {                            \
-		if (!(condition))       \
-			fail(__LINE__); \
+/* Ends the guest where the condition does not hold; the test reports the place. */
+#define guest_check(condition)                         \
+	do {                                           \
+		if (!(condition))                      \
+			fail(__FILE_NAME__, __LINE__); \
 	} while (0)
 
 /* One instruction each: a compiler may split, join or repeat what it makes of volatile. */
@@ -65,8 +65,10 @@ static inline void power_off(void)
 		write32(LAYOUT_POWER, LAYOUT_POWER_OFF_VALUE);
 }
 
-static inline void fail(uint32_t line)
+static inline void fail(const char *file, uint32_t line)
 {
+	for (unsigned int i = 0; i < sizeof(mailbox->failed_file) - 1 && file[i]; i++)
+		mailbox->failed_file[i] = file[i];
 	mailbox->failed_line = line;
 	power_off();
 }
