@@ -32,8 +32,7 @@ int state_create(struct state *state, const char *root, const char *id, struct e
 
 /*
  * Opens and reads an existing state for a command on it: one of another runtime's containers is
- * handed over to that (delegate.h);
- * -ENOENT with runc's message when there is none.
+ * handed over to that (delegate.h). -ENOENT with runc's message when there is none.
  */
 int state_open(struct state *state, const char *root, const char *id, struct error *err);
 
@@ -66,9 +65,8 @@ void state_destroy(struct state *state);
 		.root_fd = -1, .dir_fd = -1 \
 	}
 
-/* Remembers the VMM's pid and start time. */
+/* state_process.c. Remembers the VMM's pid and start time. */
 int state_set_process(struct state *state, pid_t pid, struct error *err);
-void state_set_phase(struct state *state, const char *phase);
 
 /*
  * A pidfd of the VMM, or -ESRCH when it has ended (a zombie has), or is another process by now.
@@ -80,6 +78,9 @@ int state_wait_process(const struct state *state, int timeout_ms);
 
 /* SIGKILL to the VMM, and waits for its end. */
 int state_kill_process(const struct state *state, struct error *err);
+
+/* What is said of it while it does not answer. */
+void state_set_phase(struct state *state, const char *phase);
 
 /* "creating", "created", "running", "paused" or "stopped": asks the VMM, but waits no more than 2
  * s. */
