@@ -63,6 +63,23 @@ int file_make(int dir_fd, const char *name, struct error *err)
 	return fd < 0 ? error_set(err, errno, "make %s", name) : fd;
 }
 
+bool file_is_ours(const struct stat *st, mode_t type, mode_t others)
+{
+	return (st->st_mode & S_IFMT) == type && st->st_uid == geteuid() && !(st->st_mode & others);
+}
+
+int file_open_ours(int dir_fd, const char *name, mode_t others)
+{
+	cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!file_is_ours(&st, S_IFREG, others) || st.st_nlink != 1)
+		return -EPERM;
+	return take_fd(&fd);
+}
+
 int file_replace(int dir_fd, const char *path, mode_t mode, const void *bytes, size_t len,
 		 struct error *err)
 {

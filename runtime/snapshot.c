@@ -20,6 +20,7 @@
 #define DOC	  "snapshot.json"
 #define DOC_MAX	  (1u << 20)
 #define BLOCK	  4096u
+#define OTHERS	  0022	/* may not write it */
 #define HOLD_MS	  15000 /* the VMM gives up earlier, and says why */
 #define STATUS_MS 2000
 #define SAVE_MS	  600000 /* as long as the disk takes for the memory */
@@ -241,12 +242,6 @@ static int fill(const struct state *state, struct control *control, int dir_fd, 
 
 /* --- the folder --- */
 
-/* Whether nobody but us could have written it. */
-static bool only_ours(const struct stat *st, mode_t type)
-{
-	return (st->st_mode & S_IFMT) == type && st->st_uid == geteuid() && !(st->st_mode & 0022);
-}
-
 static int open_folder(const char *path, struct error *err)
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -254,7 +249,7 @@ static int open_folder(const char *path, struct error *err)
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_set(err, errno, "open %s", path);
-	if (!only_ours(&st, S_IFDIR))
+	if (!file_is_ours(&st, S_IFDIR, OTHERS))
 		return error_say(err, EPERM,
 				 "%s: must belong to user %u, and be nobody else's to write", path,
 				 geteuid());
@@ -289,16 +284,13 @@ int snapshot_make(const struct state *state, struct control *control, const char
 
 static int open_file(int dir_fd, const char *name, struct error *err)
 {
-	cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	struct stat st;
+	int fd = file_open_ours(dir_fd, name, OTHERS);
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_set(err, errno, "%s", name);
-	if (!only_ours(&st, S_IFREG) || st.st_nlink != 1)
+	if (fd == -EPERM)
 		return error_say(err, EPERM,
 				 "%s: must be a file of user %u's, and nobody else's to write",
 				 name, geteuid());
-	return take_fd(&fd);
+	return fd < 0 ? error_set(err, -fd, "%s", name) : fd;
 }
 
 static int read_number(const json_t *doc, const char *name, uint32_t min, uint32_t max,

@@ -13,12 +13,7 @@
 #include <unistd.h>
 
 #define SHAPE_MAX 8192
-
-/* Whether nobody but us could have written it. */
-static bool only_ours(const struct stat *st, mode_t type)
-{
-	return (st->st_mode & S_IFMT) == type && st->st_uid == geteuid() && !(st->st_mode & 0077);
-}
+#define OTHERS	  0077 /* have no rights: nobody but us has written it, or knows what is in it */
 
 int template_open_dir(struct error *err)
 {
@@ -29,7 +24,7 @@ int template_open_dir(struct error *err)
 		return fd;
 	if (fstat(fd, &st) < 0)
 		return error_set(err, errno, "stat %s/" TEMPLATES_DIR, store_path());
-	if (!only_ours(&st, S_IFDIR))
+	if (!file_is_ours(&st, S_IFDIR, OTHERS))
 		return error_say(err, EPERM,
 				 "%s/" TEMPLATES_DIR ": must be of mode 0700 and belong to user %u",
 				 store_path(), geteuid());
@@ -124,21 +119,9 @@ static void name_of(const char *text, char *name)
 
 /* --- finding one --- */
 
-static int open_file(int dir_fd, const char *name)
-{
-	cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (!only_ours(&st, S_IFREG) || st.st_nlink != 1)
-		return -EPERM;
-	return take_fd(&fd);
-}
-
 static bool shape_matches(int dir_fd, const char *shape)
 {
-	cleanup_fd int fd = open_file(dir_fd, "shape");
+	cleanup_fd int fd = file_open_ours(dir_fd, "shape", OTHERS);
 	char text[SHAPE_MAX];
 	size_t len = strlen(shape);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
@@ -157,14 +140,14 @@ static int open_template(struct template *template, struct error *err)
 	dir_fd = openat(parent_fd, template->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir_fd < 0)
 		return 0;
-	if (fstat(dir_fd, &st) < 0 || !only_ours(&st, S_IFDIR) ||
+	if (fstat(dir_fd, &st) < 0 || !file_is_ours(&st, S_IFDIR, OTHERS) ||
 	    !shape_matches(dir_fd, template->shape)) {
 		template_remove(parent_fd, template->name);
 		return 0;
 	}
-	template->state_fd = open_file(dir_fd, "state");
-	template->memory_fd = open_file(dir_fd, TEMPLATE_MEMORY);
-	template->pages_fd = open_file(dir_fd, TEMPLATE_PAGES);
+	template->state_fd = file_open_ours(dir_fd, "state", OTHERS);
+	template->memory_fd = file_open_ours(dir_fd, TEMPLATE_MEMORY, OTHERS);
+	template->pages_fd = file_open_ours(dir_fd, TEMPLATE_PAGES, OTHERS);
 	if (template->state_fd < 0 || template->memory_fd < 0) {
 		close_fd(&template->state_fd);
 		close_fd(&template->memory_fd);

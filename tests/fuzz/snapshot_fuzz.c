@@ -227,10 +227,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
 	uint8_t flags = input_u8(&input);
-	cleanup_fd int doc_fd = make_file(folder_fd, DOC, NULL);
-	cleanup_fd int state_fd = make_file(folder_fd, "state", NULL);
-	cleanup_fd int memory_fd = make_file(folder_fd, "memory", NULL);
-	cleanup_fd int scratch_fd = make_file(folder_fd, "scratch", NULL);
+	cleanup_fd int doc_fd = file_make(folder_fd, DOC, NULL);
+	cleanup_fd int state_fd = file_make(folder_fd, "state", NULL);
+	cleanup_fd int memory_fd = file_make(folder_fd, "memory", NULL);
+	cleanup_fd int scratch_fd = file_make(folder_fd, "scratch", NULL);
 	int layers[LAYERS] = {memory_file(NULL), memory_file(NULL)};
 	cleanup_free char *doc = NULL;
 
