@@ -102,13 +102,15 @@ static unsigned int burst_send_singly(const struct net_burst *burst, struct net_
 static unsigned int burst_send_at_once(const struct net_burst *burst, struct net_pair *out)
 {
 	struct write_op ops[WRITE_RING_MAX];
-	bool left[WRITE_RING_MAX];
+	bool left[WRITE_RING_MAX] = {false};
 	unsigned int count = 0, at = 0, gone = 0; /* with the last that was sent */
 
-	for (unsigned int i = 0; i < burst->count; i++)
-		if (burst->packets[i].count)
-			ops[count++] = (struct write_op){.iov = burst->packets[i].iov,
-							 .count = burst->packets[i].count};
+	for (unsigned int i = 0; i < burst->count; i++) {
+		const struct net_packet *packet = &burst->packets[i];
+
+		if (packet->count)
+			ops[count++] = (struct write_op){packet->iov, packet->count, 0};
+	}
 	if (!write_ring_write(out->net->thread->writes, out->fd, ops, count))
 		return burst_send_singly(burst, out);
 	for (unsigned int i = 0; i < burst->count; i++) {

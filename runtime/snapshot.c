@@ -183,7 +183,7 @@ static int save_vm(json_t *doc, const struct state *state, struct control *contr
 		   const json_t *vm, struct error *err)
 {
 	cleanup_fd int state_fd = -1, memory_fd = -1, pages_fd = -1;
-	struct proto_status status;
+	struct proto_status status = {0};
 	uint64_t size;
 	int fds[3], ret;
 

@@ -136,7 +136,7 @@ static int wait_until_plugged(struct control *control, uint64_t more, uint64_t l
 static int take_back(struct state *state, struct control *control, uint64_t more, struct error *err)
 {
 	uint64_t end = in_ms(UNPLUG_MS);
-	struct proto_status status;
+	struct proto_status status = {0};
 	int ret = request(control, more, err);
 
 	while (ret == 0 && (ret = control_status(control, &status, LIMIT_MS, err)) == 0 &&
@@ -174,7 +174,7 @@ static int plug(struct state *state, struct control *control, const struct proto
 int vm_grow(struct state *state, struct control *control, uint64_t limit, struct error *err)
 {
 	struct proto_status status;
-	uint64_t total, most;
+	uint64_t total = 0, most;
 	int ret = read_status(state, control, &status, err);
 
 	if (ret == 0)
