@@ -53,7 +53,7 @@ void _ck_assert_failed(const char *file, int line, const char *condition, const 
 
 uint64_t core_now(void)
 {
-	return clock_ns(CLOCK_MONOTONIC);
+	return monotonic_ns();
 }
 
 uint64_t core_cpu_time(void)

@@ -20,8 +20,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 #define LIMIT	    10 /* s; the server's is half of it: it is ready again when a client gives up */
 #define MESSAGE_MAX 1400u
@@ -190,14 +191,6 @@ static void exchange(int fd, const struct order *order, bool talk)
 		send_all(fd, order);
 }
 
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
-
 /* Of all CPUs, in ns, to a hundredth of a second: idle, and idle while a disk is waited for. */
 static double idle(void)
 {
@@ -212,14 +205,15 @@ static double idle(void)
 
 static void measure(int fd, const struct order *order, bool talk)
 {
-	double start, rest;
+	uint64_t start;
+	double rest;
 
 	exchange(fd, order, talk);
-	start = now();
+	start = monotonic_ns();
 	rest = idle();
 	exchange(fd, order, talk);
 	rest = idle() - rest;
-	printf("%.0f %.0f\n", (now() - start) / order->count, rest / order->count);
+	printf("%.0f %.0f\n", (double)(monotonic_ns() - start) / order->count, rest / order->count);
 }
 
 int main(int argc, char **argv)

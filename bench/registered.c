@@ -17,8 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
+#include "common/count.h"
 
 #define MEMORY	 (256u << 20)
 #define FILE_LEN (16u << 20)
@@ -29,14 +31,6 @@ static void __attribute__((noreturn)) fail(const char *what, int error)
 {
 	fprintf(stderr, "registered: %s: %s\n", what, strerror(error));
 	exit(1);
-}
-
-static double now_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
 /* As a VM's is; or as a clone's, of which nothing was written yet. */
@@ -125,24 +119,24 @@ static void measure_reads(const char *path, uint8_t *memory, bool direct)
 		return;
 	if (fd < 0)
 		fail(path, errno);
-	for (unsigned int i = 0; i < 2 * sizeof(jobs) / sizeof(jobs[0]); i++) {
+	for (unsigned int i = 0; i < 2 * COUNT(jobs); i++) {
 		unsigned int block = jobs[i / 2].block, depth = jobs[i / 2].depth;
 		unsigned int reads = block == 4096 ? READS : READS / 8;
 		bool registered = i & 1;
-		double ns, cpu_ns;
+		uint64_t ns, cpu_ns;
 
 		open_ring(memory, registered);
 		read_some(fd, memory, block, depth, registered);
-		ns = now_ns(CLOCK_MONOTONIC);
-		cpu_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+		ns = monotonic_ns();
+		cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 		for (unsigned int done = 0; done < reads; done += depth)
 			read_some(fd, memory, block, depth, registered);
 		printf("%s%s, %uk, depth %u: %s\tns\t%.0f\n", path, direct ? ", direct" : "",
 		       block / 1024, depth, registered ? "registered" : "not",
-		       (now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns) / reads);
+		       (double)(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns) / reads);
 		printf("%s%s, %uk, depth %u, with waiting: %s\tns\t%.0f\n", path,
 		       direct ? ", direct" : "", block / 1024, depth,
-		       registered ? "registered" : "not", (now_ns(CLOCK_MONOTONIC) - ns) / reads);
+		       registered ? "registered" : "not", (double)(monotonic_ns() - ns) / reads);
 		io_uring_queue_exit(&ring);
 	}
 	close(fd);
@@ -167,11 +161,12 @@ static double memory_kib(const char *what)
 static void measure_registration(bool clone)
 {
 	uint8_t *memory = map_memory(clone);
-	double before = memory_kib("Anonymous:"), start = now_ns(CLOCK_MONOTONIC);
+	double before = memory_kib("Anonymous:");
+	uint64_t start = monotonic_ns();
 	const char *what = clone ? "a clone" : "booted";
 
 	open_ring(memory, true);
-	printf("register 256 MiB: %s\tms\t%.2f\n", what, (now_ns(CLOCK_MONOTONIC) - start) / 1e6);
+	printf("register 256 MiB: %s\tms\t%.2f\n", what, (double)(monotonic_ns() - start) / 1e6);
 	printf("register 256 MiB, memory of its own: %s\tKiB\t%.0f\n", what,
 	       memory_kib("Anonymous:") - before);
 	io_uring_queue_exit(&ring);

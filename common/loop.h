@@ -1,6 +1,7 @@
 /*
  * An epoll event loop. One thread runs a loop; watches belong to their owners, who embed them.
- * Only loop_stop may be called from another thread. Level-triggered.
+ * Only loop_stop may be called from another thread. Level-triggered, unless a watch asks for
+ * EPOLLET.
  */
 #ifndef COMMON_LOOP_H
 #define COMMON_LOOP_H

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/event.h"
 
 static void start_span(struct activity *activity)
 {
@@ -39,10 +40,10 @@ static int watch_queue(struct activity *activity)
 static void span_ends(struct loop_watch *watch, uint32_t events)
 {
 	struct activity *activity = container_of(watch, struct activity, timer_watch);
-	uint64_t count, one = 1;
+	uint64_t one = 1;
 
 	(void)events;
-	if (read(activity->timer_fd, &count, sizeof(count)) < 0)
+	if (!event_take(activity->timer_fd))
 		return;
 	/* A full eventfd has been signalled. */
 	if (write(activity->tell_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)

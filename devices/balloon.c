@@ -24,7 +24,9 @@ static uint32_t report(struct virtio_device *dev, unsigned int queue, struct vir
 	const struct iovec *iov = virtqueue_chain_writable(chain);
 
 	/* Nobody asked for the other queues' pages, but who offers them gets an answer. */
-	for (unsigned int i = 0; queue == BALLOON_REPORTING && i < chain->writable; i++)
+	if (queue != BALLOON_REPORTING)
+		return 0;
+	for (unsigned int i = 0; i < chain->writable; i++)
 		balloon->release(balloon->ctx, iov[i].iov_base, iov[i].iov_len);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/event.h"
 #include "common/log.h"
 #include "devices/activity.h"
 #include "devices/inflight.h"
@@ -265,10 +266,9 @@ static void settle(struct fs *fs)
 static void work(struct loop_watch *watch, uint32_t events)
 {
 	struct fs *fs = container_of(watch, struct fs, work_watch);
-	uint64_t count;
 
 	(void)events;
-	if (read(fs->work_fd, &count, sizeof(count)) < 0)
+	if (!event_take(fs->work_fd))
 		return;
 	pthread_mutex_lock(&fs->dev.lock);
 	settle(fs);
@@ -277,11 +277,7 @@ static void work(struct loop_watch *watch, uint32_t events)
 
 static void tell_thread(struct fs *fs)
 {
-	uint64_t one = 1;
-
-	/* A full eventfd has been signalled. */
-	if (write(fs->work_fd, &one, sizeof(one)) < 0)
-		return;
+	event_signal(fs->work_fd);
 }
 
 /* --- the device --- */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/event.h"
 #include "common/log.h"
 #include "devices/net_internal.h"
 
@@ -195,10 +196,9 @@ static void back_end_install(struct net *net)
 static void woken(struct loop_watch *watch, uint32_t events)
 {
 	struct net *net = container_of(watch, struct net, wake_watch);
-	uint64_t count;
 
 	(void)events;
-	if (read(net->wake_fd, &count, sizeof(count)) < 0)
+	if (!event_take(net->wake_fd))
 		return;
 	pthread_mutex_lock(&net->dev.lock);
 	if (net->next)
@@ -215,11 +215,7 @@ int net_back_end_watch(struct net *net)
 
 void net_wake(struct net *net)
 {
-	uint64_t one = 1;
-
-	/* A full eventfd wakes as well. */
-	if (write(net->wake_fd, &one, sizeof(one)) < 0)
-		return;
+	event_signal(net->wake_fd);
 }
 
 static int check_fd(const struct net *net, int fd, struct error *err)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/event.h"
 #include "common/log.h"
 #include "devices/net_internal.h"
 
@@ -272,10 +273,9 @@ static void look_at_taps(struct loop_watch *watch, uint32_t events)
 {
 	struct net_vhost *vhost = container_of(watch, struct net_vhost, timer_watch);
 	struct net *net = vhost->net;
-	uint64_t count;
 
 	(void)events;
-	if (read(vhost->timer_fd, &count, sizeof(count)) < 0)
+	if (!event_take(vhost->timer_fd))
 		return;
 	pthread_mutex_lock(&net->dev.lock);
 	for (unsigned int i = 0; i < net->fd_count; i++) {
@@ -337,10 +337,9 @@ void net_vhost_start(struct net *net)
 static void called(struct loop_watch *watch, uint32_t events)
 {
 	struct net *net = container_of(watch, struct net, call_watch);
-	uint64_t count;
 
 	(void)events;
-	if (read(net->call_fd, &count, sizeof(count)) < 0)
+	if (!event_take(net->call_fd))
 		return;
 	pthread_mutex_lock(&net->dev.lock);
 	if (net->dev.active && !net->dev.broken && net->dev.interrupt)
@@ -351,10 +350,9 @@ static void called(struct loop_watch *watch, uint32_t events)
 static void ring_broken(struct loop_watch *watch, uint32_t events)
 {
 	struct net *net = container_of(watch, struct net, error_watch);
-	uint64_t count;
 
 	(void)events;
-	if (read(net->error_fd, &count, sizeof(count)) < 0)
+	if (!event_take(net->error_fd))
 		return;
 	pthread_mutex_lock(&net->dev.lock);
 	if (net->dev.active && net_vhost_runs(net)) {

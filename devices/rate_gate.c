@@ -7,6 +7,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/event.h"
 
 void rate_gate_init(struct rate_gate *gate, struct loop *loop, rate_gate_fn *opened)
 {
@@ -24,12 +25,10 @@ void rate_gate_destroy(struct rate_gate *gate)
 static void time_has_come(struct loop_watch *watch, uint32_t events)
 {
 	struct rate_gate *gate = container_of(watch, struct rate_gate, watch);
-	uint64_t count;
 
 	(void)events;
-	if (read(gate->timer_fd, &count, sizeof(count)) < 0)
-		return;
-	gate->opened(gate);
+	if (event_take(gate->timer_fd))
+		gate->opened(gate);
 }
 
 int rate_gate_set(struct rate_gate *gate, struct rate bytes, struct rate operations)

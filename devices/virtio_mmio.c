@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/event.h"
 #include "devices/virtio_state.h"
 
 #define MMIO_MAGIC     0x74726976u /* "virt" */
@@ -38,13 +39,9 @@ static void needs_reset(void *ctx)
 static void kick(void *ctx, unsigned int queue)
 {
 	struct virtio_mmio *mmio = ctx;
-	uint64_t one = 1;
 
-	if (queue >= mmio->dev->queue_count)
-		return;
-	/* An eventfd that is full has been signalled, so a failed write loses nothing. */
-	if (write(mmio->queue_fds[queue], &one, sizeof(one)) < 0)
-		return;
+	if (queue < mmio->dev->queue_count)
+		event_signal(mmio->queue_fds[queue]);
 }
 
 static void queue_notified(struct loop_watch *watch, uint32_t events)

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/event.h"
 #include "devices/iov.h"
 #include "devices/vsock_internal.h"
 
@@ -142,21 +143,16 @@ void vsock_leave(struct vsock *vsock)
 
 void vsock_wake(struct vsock *vsock)
 {
-	uint64_t one = 1;
-
-	/* A full counter wakes as well. */
-	if (write(vsock->wake_fd, &one, sizeof(one)) < 0)
-		return;
+	event_signal(vsock->wake_fd);
 }
 
 static void woken(struct loop_watch *watch, uint32_t events)
 {
 	struct vsock *vsock = container_of(watch, struct vsock, wake_watch);
 	struct vsock_connection *c;
-	uint64_t count;
 
 	(void)events;
-	if (read(watch->fd, &count, sizeof(count)) < 0)
+	if (!event_take(watch->fd))
 		return;
 	vsock_enter(vsock);
 	LIST_FOREACH(c, &vsock->all, all)

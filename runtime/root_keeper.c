@@ -5,6 +5,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/event.h"
 #include "common/forget.h"
 
 #include <fcntl.h>
@@ -69,14 +70,13 @@ static void __attribute__((noreturn)) keep(void)
 	struct pollfd fds[] = {{.fd = EVENT_FD, .events = POLLIN},
 			       {.fd = ACTIVITY_FD, .events = POLLIN},
 			       {.fd = VMM_FD, .events = POLLIN}};
-	uint64_t count;
 
 	for (;;) {
 		if (poll(fds, 3, -1) < 0)
 			continue;
 		if (fds[2].revents)
 			_exit(0);
-		if (fds[1].revents && read(ACTIVITY_FD, &count, sizeof(count)) > 0)
+		if (fds[1].revents && event_take(ACTIVITY_FD))
 			forget_names(ROOT_FD);
 		if (fds[0].revents)
 			tell_guest_later();

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "common/cleanup.h"
+#include "common/event.h"
 #include "common/log.h"
 #include "vmm/exit.h"
 #include "vmm/jail.h"
@@ -234,11 +235,10 @@ static void timer_ready(struct loop_watch *watch, uint32_t events)
 {
 	struct supervisor *sup = container_of(watch, struct supervisor, timer_watch);
 	char why[120];
-	uint64_t count;
 
 	(void)events;
-	if (read(sup->timer_fd, &count, sizeof(count)) < 0)
-		return; /* set anew in the meantime */
+	if (!event_take(sup->timer_fd))
+		return;
 	switch (sup->timer_purpose) {
 	case TIMER_AGENT:
 		snprintf(why, sizeof(why), "the guest's agent did not report within %lu ms",

@@ -7,7 +7,7 @@ load helpers
 load network
 
 @test "user mode: the host through passt, and a published port" {
-	local tcp reply i
+	local i
 	[ -x "$(command -v passt)" ] || skip "passt is not installed"
 	ip route add default via 10.99.0.254 dev bhbr0
 	config '.annotations["io.bulkhead.net"] = "user" | .annotations["io.bulkhead.publish"] = "18080:99999"'
@@ -22,13 +22,7 @@ load network
 	kill %%
 	grep -q '10.0.2.15/24' "$WORK/out"
 	grep -q "$(md5sum <"$WORK/www/file" | cut -c 1-32)" "$WORK/out"
-	for i in 1 2 3; do
-		exec {tcp}<>/dev/tcp/127.0.0.1/18080
-		echo "number $i" >&"$tcp"
-		read -r -t 20 reply <&"$tcp"
-		exec {tcp}>&-
-		[ "$reply" = "number $i" ]
-	done
+	for i in 1 2 3; do answers "number $i" 127.0.0.1 18080; done
 	# It ends with the VM.
 	bulkhead delete --force "$ID"
 	eventually none_runs passt
@@ -36,7 +30,6 @@ load network
 }
 
 @test "launch --net: a namespace's, passt's with a port, and what it is not" {
-	local reply tcp
 	launch() {
 		build/bulkhead --root "$WORK/state" launch "$@" </dev/null
 	}
@@ -54,11 +47,7 @@ load network
 	ip route add default via 10.99.0.254 dev bhbr0
 	launch --rm --net user -p 18082:7000 "$BUNDLE/rootfs" -- /bin/sh -c 'echo ready; nc -l -p 7000 -e /bin/cat' >"$WORK/out" 2>&1 3>&- &
 	eventually grep -q ready "$WORK/out"
-	exec {tcp}<>/dev/tcp/127.0.0.1/18082
-	echo hello >&"$tcp"
-	read -r -t 20 reply <&"$tcp"
-	exec {tcp}>&-
-	[ "$reply" = hello ]
+	answers hello 127.0.0.1 18082
 	wait $!
 	ip route del default via 10.99.0.254 dev bhbr0
 }

@@ -67,6 +67,16 @@ start_for() {
 	eventually grep -q '^ready' "$WORK/$1.out"
 }
 
+# answers TEXT ADDRESS PORT: with the same, by a connection of its own. No process is started for it here.
+answers() {
+	local tcp reply
+	exec {tcp}<>"/dev/tcp/$2/$3"
+	echo "$1" >&"$tcp"
+	read -r -t 20 reply <&"$tcp"
+	exec {tcp}>&-
+	[ "$reply" = "$1" ]
+}
+
 has_line() {
 	grep -qx -e "$1" <<<"$output" || { echo "no line: $1" >&2; echo "$output" >&2; return 1; }
 }
