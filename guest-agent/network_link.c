@@ -80,6 +80,19 @@ static int set_ipv6(const char *name, bool on)
 	return path_write(path, on ? "0" : "1");
 }
 
+/*
+ * Its packets are received by a thread, which shares the CPU with the programs that read them. In
+ * the kernel's interrupt context, ahead of all programs, a flood would leave these no time, and be
+ * dropped for want of a reader.
+ */
+static int receive_by_thread(const char *name)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/threaded", name);
+	return path_write(path, "1");
+}
+
 static int interface_nic(const struct network *network, const json_t *item, const char *where,
 			 uint32_t *nic, struct error *err)
 {
@@ -183,6 +196,7 @@ int network_set_interface(struct network *network, const json_t *item, const cha
 		return error_set(err, -ret, "%s: set up %s (%s)", where, name, netlink_reason());
 	/* Before it is up, or IPv6 has given itself an address already. */
 	set_ipv6(name, ipv6);
+	receive_by_thread(name);
 	if (up && (ret = network_change_link(network, index, IFF_UP, NULL, NULL, 0)) < 0)
 		return error_set(err, -ret, "%s: bring %s up", where, name);
 	for (size_t i = 0; ret >= 0 && i < json_array_size(addresses); i++) {

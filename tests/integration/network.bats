@@ -30,7 +30,8 @@ load network
 		for i in eth0 data0; do echo "$i $(cat /sys/class/net/$i/address) $(cat /sys/class/net/$i/mtu)"; done
 		ping -c 2 -w 20 10.99.0.1 && ping6 -c 2 -w 20 fd99::1 && ping -c 1 -w 20 -s 1372 10.99.0.1 && echo small
 		ping -c 1 -w 20 -s 8972 10.98.0.1 && ping -c 1 -w 20 -s 20000 10.98.0.1 && echo jumbo
-		ls /sys/class/net | wc -l')
+		ls /sys/class/net | wc -l
+		cat /sys/class/net/eth0/threaded /sys/class/net/data0/threaded | tr -d "\n"; echo " of 2 by threads"')
 	ip addr del 10.98.0.1/24 dev bhbr0
 	has_line "eth0 $(grep -o 'eth0.*link/ether [^ ]*' "$WORK/links" | grep -o '..:..:..:..:..:..') 1400"
 	has_line "data0 $(grep -o 'data0.*link/ether [^ ]*' "$WORK/links" | grep -o '..:..:..:..:..:..') 9000"
@@ -48,6 +49,7 @@ load network
 	has_line small
 	has_line jumbo
 	has_line 3
+	has_line '11 of 2 by threads'
 }
 
 @test "VMs, a namespace container and the host talk with each other" {
