@@ -101,13 +101,6 @@ int loop_step(struct loop *loop, int timeout_ms)
 	return 0;
 }
 
-/*
- * Some wake-ups' worth: what comes later is cheaper waited for. Work that came by a wake-up has the
- * notification, the wake-up and the work itself in its time: so it is tried for what seems later.
- */
-#define POLL_MAX_NS  50000u
-#define POLL_MIN_NS  4000u
-#define POLL_TRY_NS  (4 * POLL_MAX_NS)
 #define POLL_A_TURN  16 /* pieces of work, then whatever else there is has its turn */
 #define LOOKS_A_TIME 8	/* between two looks at the clock */
 /* On a shared loop others have their turn after that. */
@@ -176,31 +169,30 @@ static bool look_for_work(struct loop *loop)
 		if (!some)
 			continue;
 		found++;
+		if (!looking->found)
+			look_time_found(&looking->time);
 		looking->found = true;
-		looking->until_ns = now + looking->ns;
+		looking->until_ns = now + looking->time.ns;
 	}
 	if (now < looking->until_ns)
 		return true;
 	if (looking->until_ns && !looking->found)
-		looking->ns = looking->ns > POLL_MIN_NS ? looking->ns / 2 : 0;
+		look_time_in_vain(&looking->time);
 	looking->until_ns = 0;
 	looking->rested = true;
 	return all_rest(loop);
 }
 
-/* Has come by an event: it is looked for more, and for longer if it was soon after the wait began.
- */
+/* Has come by an event: it is looked for more. */
 static void look_again(struct loop_looking *looking)
 {
 	uint64_t now = monotonic_ns();
 
-	if (looking->waits_ns && now - looking->waits_ns < POLL_TRY_NS)
-		looking->ns = looking->ns ? looking->ns * 2 : POLL_MIN_NS;
-	if (looking->ns > POLL_MAX_NS)
-		looking->ns = POLL_MAX_NS;
+	if (looking->waits_ns)
+		look_time_woken(&looking->time, now - looking->waits_ns);
 	looking->waits_ns = 0;
 	looking->worked = looking->found = looking->rested = false;
-	looking->until_ns = now + looking->ns;
+	looking->until_ns = now + looking->time.ns;
 }
 
 static int step_and_look(struct loop *loop)

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
+#include "common/look_time.h"
+
 struct loop_watch;
 
 /* events: EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP as they came. */
@@ -24,10 +26,9 @@ struct loop_watch {
 
 /*
  * Looking instead of waiting, for a loop_run of who does not want to be woken for each piece of
- * work: before it waits, look is called again and again for a time that adapts: it grows while work
- * comes so soon after the wait began that looking a little longer would have found it, and shrinks
- * to nothing while looking finds none. So an idle loop does not burn its CPU. Of several all are
- * looked at in turn, and who does not look has its turn in between.
+ * work: before it waits, look is called again and again for a time that adapts (look_time.h). So an
+ * idle loop does not burn its CPU. Of several all are looked at in turn, and who does not look has
+ * its turn in between.
  */
 struct loop_poll {
 	/* Does what there is to do, if anything; returns whether there was. */
@@ -40,7 +41,7 @@ struct loop_poll {
 /* How the loop looks just now. Times by CLOCK_MONOTONIC. */
 struct loop_looking {
 	struct loop_poll *first; /* NULL: it waits at once */
-	uint32_t ns;		 /* how long; 0: not at all */
+	struct look_time time;	 /* how long */
 	uint64_t until_ns;	 /* in vain, from the last work on */
 	uint64_t waits_ns;	 /* since when it waits for such work; 0: it does not */
 	bool worked;		 /* loop_poll_worked, since it was last asked */

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -283,13 +282,6 @@ static int requests_create(struct blk *blk, struct error *err)
 	return 0;
 }
 
-static bool has_cpus_to_poll(void)
-{
-	cpu_set_t cpus;
-
-	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1;
-}
-
 int blk_create(struct blk **out, const struct blk_options *options, const struct guest_memory *mem,
 	       struct error *err)
 {
@@ -318,9 +310,8 @@ int blk_create(struct blk **out, const struct blk_options *options, const struct
 	blk->poll = (struct loop_poll){.look = blk_look, .rest = blk_rest};
 	if (!options->thread)
 		ret = io_thread_init(&blk->own_thread, options->name, options->thread_begins);
-	/* On a single CPU the guest could do nothing while it is looked for. */
-	if (ret == 0 && has_cpus_to_poll())
-		loop_poll_add(&blk->thread->loop, &blk->poll);
+	if (ret == 0)
+		io_thread_looks(blk->thread, &blk->poll);
 	if (ret < 0)
 		error_set(err, -ret, "%s: event loop", options->name);
 	else

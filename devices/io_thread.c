@@ -1,5 +1,6 @@
 #include "devices/io_thread.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 
@@ -21,6 +22,19 @@ void io_thread_needs_writes(struct io_thread *thread)
 {
 	if (!thread->writes)
 		thread->writes = write_ring_create();
+}
+
+static bool has_cpus_to_look(void)
+{
+	cpu_set_t cpus;
+
+	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1;
+}
+
+void io_thread_looks(struct io_thread *thread, struct loop_poll *poll)
+{
+	if (has_cpus_to_look())
+		loop_poll_add(&thread->loop, poll);
 }
 
 static void *run(void *arg)

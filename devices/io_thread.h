@@ -29,6 +29,12 @@ int io_thread_start(struct io_thread *thread);
  */
 void io_thread_needs_writes(struct io_thread *thread);
 
+/*
+ * A device looks for work before the loop waits (common/loop.h). Before the thread starts; taken
+ * back by loop_poll_del. On a single CPU nobody looks: the guest could do nothing meanwhile.
+ */
+void io_thread_looks(struct io_thread *thread, struct loop_poll *poll);
+
 /* Waits for its end; it does not start again. Harmless when it does not run. */
 void io_thread_stop(struct io_thread *thread);
 

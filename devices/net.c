@@ -56,6 +56,35 @@ int net_limit(struct net *net, const struct rate rx[2], const struct rate tx[2],
 	return ret < 0 ? error_set(err, -ret, "%s: timer", net->dev.name) : 0;
 }
 
+/* --- looking for packets from the guest --- */
+
+static bool net_look(struct loop_poll *poll)
+{
+	struct net *net = container_of(poll, struct net, poll);
+	bool some = false;
+
+	/* Slots for NICs to come are many. */
+	if (atomic_load(&net->dev.absent))
+		return false;
+	pthread_mutex_lock(&net->dev.lock);
+	for (unsigned int i = 0; i < net->pair_count; i++)
+		some |= net_tx_look(&net->pairs[i]);
+	pthread_mutex_unlock(&net->dev.lock);
+	return some;
+}
+
+static bool net_rest(struct loop_poll *poll)
+{
+	struct net *net = container_of(poll, struct net, poll);
+	bool some = false;
+
+	pthread_mutex_lock(&net->dev.lock);
+	for (unsigned int i = 0; i < net->pair_count; i++)
+		some |= net_tx_rest(&net->pairs[i]);
+	pthread_mutex_unlock(&net->dev.lock);
+	return some;
+}
+
 /* --- the device --- */
 
 static void net_kicked(struct virtio_device *dev, unsigned int queue)
@@ -64,12 +93,14 @@ static void net_kicked(struct virtio_device *dev, unsigned int queue)
 
 	if (net->stale || (net->vhost && net_vhost_is_due(net)))
 		net_settle(net);
-	if (queue == 2 * net->pair_count)
+	if (queue == 2 * net->pair_count) {
 		net_control(net);
-	else if (queue & 1)
+	} else if (queue & 1) {
+		loop_poll_worked(&net->thread->loop);
 		net_tx(&net->pairs[queue / 2]);
-	else if (net->pairs[queue / 2].fd >= 0)
+	} else if (net->pairs[queue / 2].fd >= 0) {
 		net_rx(&net->pairs[queue / 2]);
+	}
 	/* A command may have broken the device. */
 	if (dev->broken)
 		net_vhost_stop(net, false);
@@ -222,6 +253,10 @@ static int prepare(struct net *net, const struct net_options *options, struct er
 	if (ret < 0)
 		return error_set(err, -ret, "%s: event loop", net->dev.name);
 	io_thread_needs_writes(net->thread);
+	net->poll = (struct loop_poll){.look = net_look, .rest = net_rest};
+	io_thread_looks(net->thread, &net->poll);
+	/* What comes from the back end has its turn soon, too. */
+	net->thread->loop.shared = true;
 	net->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (net->wake_fd < 0)
 		return error_set(err, errno, "%s: eventfd", net->dev.name);
@@ -302,6 +337,7 @@ void net_destroy(struct net *net)
 	loop_del(&net->thread->loop, &net->wake_watch);
 	loop_del(&net->thread->loop, &net->call_watch);
 	loop_del(&net->thread->loop, &net->error_watch);
+	loop_poll_del(&net->thread->loop, &net->poll);
 	close_fd(&net->wake_fd);
 	close_fd(&net->call_fd);
 	close_fd(&net->error_fd);

@@ -83,6 +83,7 @@ struct net {
 	unsigned int index;    /* of the NIC in its VM */
 	uint64_t own_features; /* offered where the queues are served here */
 	struct io_thread *thread, own_thread;
+	struct loop_poll poll;
 
 	struct net_pair pairs[NET_PAIRS_MAX];
 	unsigned int pair_count;
@@ -149,6 +150,9 @@ bool net_rx_deliver(struct net_pair *pair);
 /* net_tx.c */
 
 void net_tx(struct net_pair *pair);
+/* For a loop that looks for packets (common/loop.h): one burst of them, and its end. */
+bool net_tx_look(struct net_pair *pair);
+bool net_tx_rest(struct net_pair *pair);
 
 /* net_control.c */
 

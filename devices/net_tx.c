@@ -155,6 +155,11 @@ static void burst_end(struct net_pair *pair, unsigned int sent)
 	net_pair_watch(outlet(pair));
 }
 
+static bool is_served(const struct net_pair *pair)
+{
+	return pair->net->dev.active && !pair->tx_blocked && !pair->vhost;
+}
+
 /* Whether there are packets for another burst; if there are none, the driver notifies of the next.
  */
 static bool has_more(struct net_pair *pair)
@@ -162,7 +167,7 @@ static bool has_more(struct net_pair *pair)
 	struct net *net = pair->net;
 
 	/* Who has stopped it has it go on, too. */
-	if (pair->tx_blocked || net->dev.broken || net->dev.held ||
+	if (!is_served(pair) || net->dev.broken || net->dev.held ||
 	    rate_gate_is_closed(&net->tx_gate))
 		return false;
 	return virtqueue_rest(&net->dev.queues[net_tx_queue(pair)]);
@@ -175,7 +180,7 @@ void net_tx(struct net_pair *pair)
 	unsigned int budget = NET_BUDGET, most = burst_most(net);
 	bool more = true;
 
-	if (!net->dev.active || pair->tx_blocked || pair->vhost)
+	if (!is_served(pair))
 		return;
 	while (more && budget) {
 		/* What comes while these are sent needs no notification. */
@@ -191,4 +196,29 @@ void net_tx(struct net_pair *pair)
 	virtio_queue_interrupt(&net->dev, vq);
 	if (more)
 		virtio_queue_again(&net->dev, net_tx_queue(pair));
+}
+
+bool net_tx_look(struct net_pair *pair)
+{
+	struct net *net = pair->net;
+	struct virtqueue *vq = &net->dev.queues[net_tx_queue(pair)];
+
+	if (!is_served(pair))
+		return false;
+	virtqueue_poll(vq);
+	burst_take(pair, burst_most(net));
+	if (!net->burst.count)
+		return false;
+	burst_end(pair, burst_send(pair));
+	virtio_queue_interrupt(&net->dev, vq);
+	return true;
+}
+
+bool net_tx_rest(struct net_pair *pair)
+{
+	bool more = has_more(pair);
+
+	if (more)
+		virtio_queue_again(&pair->net->dev, net_tx_queue(pair));
+	return more;
 }

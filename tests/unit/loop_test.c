@@ -105,7 +105,7 @@ static void add(struct loop *loop, struct worker *worker)
 /* As after work that came by an event; but for long, so that a busy machine comes to look. */
 static void begin_to_look(struct loop *loop, uint32_t ns)
 {
-	loop->looking.ns = ns;
+	loop->looking.time.ns = ns;
 	loop->looking.until_ns = monotonic_ns() + 200000000;
 }
 
@@ -130,7 +130,7 @@ START_TEST(work_is_looked_for_before_a_wait)
 	ck_assert_uint_eq(worker.work, 0);
 	ck_assert_uint_ge(worker.looks, 6);
 	ck_assert_uint_eq(worker.rests, 1);
-	ck_assert_uint_eq(loop.looking.ns, 20000);
+	ck_assert_uint_eq(loop.looking.time.ns, 20000);
 	loop_destroy(&loop);
 }
 END_TEST
@@ -142,10 +142,10 @@ START_TEST(an_idle_loop_stops_looking)
 
 	ck_assert_int_eq(loop_init(&loop), 0);
 	add(&loop, &worker);
-	begin_to_look(&loop, 4000);
+	begin_to_look(&loop, LOOK_MAX_NS);
 	ck_assert_int_eq(loop_run(&loop), 0);
 	ck_assert_uint_ge(worker.looks, 1);
-	ck_assert_uint_eq(loop.looking.ns, 0);
+	ck_assert_uint_eq(loop.looking.time.ns, 0);
 	loop_destroy(&loop);
 }
 END_TEST

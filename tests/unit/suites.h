@@ -9,6 +9,7 @@
 	SUITE(error) \
 	SUITE(log) \
 	SUITE(records) \
+	SUITE(look_time) \
 	SUITE(loop) \
 	SUITE(memory) \
 	SUITE(virtqueue) \
@@ -41,6 +42,7 @@
 	SUITE(console) \
 	SUITE(blk) \
 	SUITE(net) \
+	SUITE(net_look) \
 	SUITE(net_tap) \
 	SUITE(io_thread) \
 	SUITE(vsock) \
