@@ -1,6 +1,8 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -231,11 +233,30 @@ static int ring_create(struct blk *blk)
 	return ret;
 }
 
+/*
+ * What tmpfs has is in memory, but io_uring does not read it at once: it hands that to a thread of
+ * its own, which takes longer than to read it here.
+ */
+static bool is_in_memory(const struct blk *blk)
+{
+	for (unsigned int i = 0; i < blk->file_count; i++) {
+		struct statfs file_system;
+
+		if (blk->files[i].fd >= 0 && (fstatfs(blk->files[i].fd, &file_system) < 0 ||
+					      file_system.f_type != TMPFS_MAGIC))
+			return false;
+	}
+	return true;
+}
+
 /* Hosts forbid io_uring by sysctl, seccomp or a missing kernel option: that is no failure. */
 int blk_io_create(struct blk *blk, struct error *err)
 {
-	int ret = ring_create(blk);
+	int ret;
 
+	if (is_in_memory(blk))
+		return 0;
+	ret = ring_create(blk);
 	if (ret < 0) {
 		log_debug("%s: no io_uring (%s), plain reads and writes instead", blk->dev.name,
 			  strerror(-ret));

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "devices/blk.h"
+#include "devices/blk_internal.h"
 #include "devices/blk_request.h"
 #include "tests/unit/driver.h"
 #include "tests/unit/suites.h"
@@ -33,33 +33,6 @@ static void fill(uint8_t *bytes, size_t len, uint8_t seed)
 		bytes[i] = (uint8_t)(seed + i * 7 + i / 256);
 }
 
-static void setup_disk(bool read_only, unsigned int queues)
-{
-	struct blk_options options = {.queues = queues,
-				      .read_only = read_only,
-				      .serial = "serial-0123456789abcdef",
-				      .name = "blk"};
-
-	driver_init(&driver);
-	disk = memfd_create("disk", MFD_CLOEXEC);
-	/* The odd rest is no sector. */
-	ck_assert_int_eq(ftruncate(disk, SECTORS * SECTOR + 100), 0);
-	options.fd = dup(disk);
-	ck_assert_int_eq(blk_create(&blk, &options, &driver.mem, NULL), 0);
-	driver_attach(&driver, blk_device(blk), blk_loop(blk), false);
-	driver_start(&driver, DRIVER_FEATURES | (blk_device(blk)->features & 0xffff));
-}
-
-static void setup(void)
-{
-	setup_disk(false, 1);
-}
-
-static void setup_queues(void)
-{
-	setup_disk(false, 4);
-}
-
 /* Its path, for another open file of it. */
 static const char *itself(int fd)
 {
@@ -67,22 +40,6 @@ static const char *itself(int fd)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	return path;
-}
-
-/* As on a host that forbids io_uring. */
-static void setup_plain(void)
-{
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = {.len = 4, .filter = filter};
-
-	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-	setup();
 }
 
 /* A file that has direct I/O, where the host has one: not every file system does. */
@@ -104,6 +61,65 @@ static int open_direct_file(void)
 	return -1;
 }
 
+/* On a disk, where the host has one whose files can be had so: what is in memory is read otherwise.
+ */
+static int open_file(void)
+{
+	int fd = open_direct_file();
+
+	return fd >= 0 ? fd : memfd_create("disk", MFD_CLOEXEC);
+}
+
+/* Takes file over. */
+static void setup_disk(int file, bool read_only, unsigned int queues)
+{
+	struct blk_options options = {.queues = queues,
+				      .read_only = read_only,
+				      .serial = "serial-0123456789abcdef",
+				      .name = "blk"};
+
+	driver_init(&driver);
+	disk = file;
+	/* The odd rest is no sector. */
+	ck_assert_int_eq(ftruncate(disk, SECTORS * SECTOR + 100), 0);
+	options.fd = dup(disk);
+	ck_assert_int_eq(blk_create(&blk, &options, &driver.mem, NULL), 0);
+	driver_attach(&driver, blk_device(blk), blk_loop(blk), false);
+	driver_start(&driver, DRIVER_FEATURES | (blk_device(blk)->features & 0xffff));
+}
+
+static void setup(void)
+{
+	setup_disk(open_file(), false, 1);
+}
+
+static void setup_memory(void)
+{
+	setup_disk(memfd_create("disk", MFD_CLOEXEC), false, 1);
+	ck_assert(!blk->uring);
+}
+
+static void setup_queues(void)
+{
+	setup_disk(open_file(), false, 4);
+}
+
+/* As on a host that forbids io_uring. */
+static void setup_plain(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = 4, .filter = filter};
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+	setup();
+}
+
 /* Of all the requests of the other cases; their buffers lie anywhere. disk stays cached. */
 static void setup_direct(void)
 {
@@ -122,7 +138,7 @@ static void setup_direct(void)
 
 static void setup_read_only(void)
 {
-	setup_disk(true, 1);
+	setup_disk(open_file(), true, 1);
 }
 
 static void teardown(void)
@@ -825,6 +841,7 @@ Suite *blk_suite(void)
 
 	suite_add_tcase(suite, all_cases("io_uring", setup));
 	suite_add_tcase(suite, all_cases("plain", setup_plain));
+	suite_add_tcase(suite, all_cases("in memory", setup_memory));
 	if ((disk = open_direct_file()) >= 0) {
 		TCase *direct = all_cases("direct", setup_direct);
 
