@@ -7,11 +7,18 @@
 #include "common/log.h"
 #include "devices/write_ring.h"
 
+static bool has_one_cpu(void)
+{
+	cpu_set_t cpus;
+
+	return sched_getaffinity(0, sizeof(cpus), &cpus) < 0 || CPU_COUNT(&cpus) == 1;
+}
+
 int io_thread_init(struct io_thread *thread, const char *name, void (*begins)(void))
 {
 	int ret;
 
-	*thread = (struct io_thread){.begins = begins};
+	*thread = (struct io_thread){.begins = begins, .one_cpu = has_one_cpu()};
 	ret = loop_init(&thread->loop);
 	if (ret == 0)
 		thread->name = name;
@@ -24,17 +31,21 @@ void io_thread_needs_writes(struct io_thread *thread)
 		thread->writes = write_ring_create();
 }
 
-static bool has_cpus_to_look(void)
-{
-	cpu_set_t cpus;
-
-	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1;
-}
-
 void io_thread_looks(struct io_thread *thread, struct loop_poll *poll)
 {
-	if (has_cpus_to_look())
+	if (!thread->one_cpu)
 		loop_poll_add(&thread->loop, poll);
+}
+
+/* SCHED_BATCH (sched(7)) is SCHED_OTHER but for this, and needs no rights. */
+void io_thread_gives_way(struct io_thread *thread, bool gives_way)
+{
+	const struct sched_param param = {0};
+	unsigned int before = thread->gives_way;
+
+	thread->gives_way += gives_way ? 1u : -1u;
+	if (!before != !thread->gives_way)
+		sched_setscheduler(0, gives_way ? SCHED_BATCH : SCHED_OTHER, &param);
 }
 
 static void *run(void *arg)

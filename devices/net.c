@@ -85,6 +85,26 @@ static bool net_rest(struct loop_poll *poll)
 	return some;
 }
 
+/* --- on a single CPU --- */
+
+void net_woken(struct net *net, enum pace_way way, unsigned int count, uint64_t bytes)
+{
+	bool before = net->pace.gives_way;
+
+	if (!net->thread->one_cpu || !count)
+		return;
+	pace_woken(&net->pace, way, count, bytes);
+	if (net->pace.gives_way != before)
+		io_thread_gives_way(net->thread, net->pace.gives_way);
+}
+
+void net_forget_pace(struct net *net)
+{
+	if (net->pace.gives_way)
+		io_thread_gives_way(net->thread, false);
+	net->pace = (struct pace){0};
+}
+
 /* --- the device --- */
 
 static void net_kicked(struct virtio_device *dev, unsigned int queue)

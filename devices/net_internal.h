@@ -3,6 +3,7 @@
 #define DEVICES_NET_INTERNAL_H
 
 #include "devices/net.h"
+#include "devices/pace.h"
 #include "devices/rate_gate.h"
 #include "devices/write_ring.h"
 
@@ -84,6 +85,7 @@ struct net {
 	uint64_t own_features; /* offered where the queues are served here */
 	struct io_thread *thread, own_thread;
 	struct loop_poll poll;
+	struct pace pace;
 
 	struct net_pair pairs[NET_PAIRS_MAX];
 	unsigned int pair_count;
@@ -124,6 +126,11 @@ static inline bool net_offers(const struct net *net, unsigned int feature)
 {
 	return net->dev.negotiated & 1ull << feature;
 }
+
+/* net.c, on the I/O thread: on a single CPU, so many packets were found by one wake-up. */
+void net_woken(struct net *net, enum pace_way way, unsigned int count, uint64_t bytes);
+/* There is nothing more to be found. */
+void net_forget_pace(struct net *net);
 
 /* net_back_end.c: what is behind it. Its I/O thread's, or anybody's when that does not run. */
 

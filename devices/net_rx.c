@@ -167,18 +167,23 @@ static int rx_one(struct net_pair *pair)
 void net_rx(struct net_pair *pair)
 {
 	struct net *net = pair->net;
+	struct virtqueue *vq = &net->dev.queues[net_rx_queue(pair)];
+	uint64_t bytes_before = vq->stats.bytes_in;
+	unsigned int count = 0;
 	int ret = 1;
 
 	if (pair->vhost)
 		return;
 	pair->rx_starved = pair->rx_limited = false;
-	for (unsigned int i = 0; i < NET_BUDGET && ret > 0; i++) {
+	while (count < NET_BUDGET && ret > 0) {
 		pair->rx_limited = rate_gate_is_closed(&net->rx_gate);
 		if (pair->rx_limited)
 			break;
 		ret = net->dev.active && !net->dev.broken && pair->fd >= 0 ? rx_one(pair) : 0;
+		count += ret > 0;
 	}
-	virtio_queue_interrupt(&net->dev, &net->dev.queues[net_rx_queue(pair)]);
+	virtio_queue_interrupt(&net->dev, vq);
+	net_woken(net, PACE_IN, count, vq->stats.bytes_in - bytes_before);
 	if (ret < 0)
 		net_link_lost(net, strerror(-ret));
 	else

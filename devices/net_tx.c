@@ -178,6 +178,7 @@ void net_tx(struct net_pair *pair)
 	struct net *net = pair->net;
 	struct virtqueue *vq = &net->dev.queues[net_tx_queue(pair)];
 	unsigned int budget = NET_BUDGET, most = burst_most(net);
+	uint64_t bytes_before = vq->stats.bytes_out;
 	bool more = true;
 
 	if (!is_served(pair))
@@ -194,6 +195,7 @@ void net_tx(struct net_pair *pair)
 			break;
 	}
 	virtio_queue_interrupt(&net->dev, vq);
+	net_woken(net, PACE_OUT, NET_BUDGET - budget, vq->stats.bytes_out - bytes_before);
 	if (more)
 		virtio_queue_again(&net->dev, net_tx_queue(pair));
 }

@@ -30,6 +30,7 @@
 	SUITE(roots) \
 	SUITE(path_race) \
 	SUITE(vm_memory) \
+	SUITE(pace) \
 	SUITE(elf) \
 	SUITE(net_vhost) \
 	SUITE(fs)

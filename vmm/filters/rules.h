@@ -12,6 +12,7 @@
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/vhost.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -62,6 +63,10 @@ static const struct filter_rule filter_rules[] = {
 	{ALL | FS, "clock_gettime", ANY,
 	 .reason = "time stamps, where the vDSO cannot tell the time", .unseen = "where it can"},
 	{FS, "futex", ANY, .reason = "the device's lock", .unseen = "somebody else has to hold it"},
+	{IO, "sched_setscheduler", IF_BOTH(IS(0, 0), IS(1, SCHED_BATCH)),
+	 .reason = "it gives way, on a single CPU", .unseen = "a stream on one"},
+	{IO, "sched_setscheduler", IF_BOTH(IS(0, 0), IS(1, SCHED_OTHER)),
+	 .reason = "and does not any more", .unseen = "the same"},
 
 	/* Bytes. Descriptors were opened before, or came over the control socket. */
 	{LOOPS, "read", ANY, .reason = "events, signals, frames from taps"},
@@ -139,7 +144,7 @@ static const struct filter_rule filter_rules[] = {
 
 	/* Disks, and packets to taps. Rings are bound to a few operations (devices/uring.h). */
 	{IO, "io_uring_enter", ANY, .reason = "requests to disks' rings, packets to taps"},
-	{IO, "preadv2", ANY, .reason = "disks where the host forbids io_uring"},
+	{IO, "preadv2", ANY, .reason = "disks in memory, or where the host forbids io_uring"},
 	{IO, "pwritev2", ANY, .reason = "the same"},
 	{IO, "fdatasync", ANY, .reason = "the same"},
 	{IO, "fallocate", ANY, .reason = "the same",
