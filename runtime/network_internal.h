@@ -49,6 +49,9 @@ int network_tap(struct nl_sock *sock, const struct network_interface *interface,
 
 void network_tap_name(unsigned int nic, char name[IFNAMSIZ]);
 
+/* 0 when there is none. */
+int network_tap_index(struct nl_sock *sock, unsigned int nic);
+
 /* network_vhost.c */
 
 /* What the settings say, checked against what is there. Returns an enum network_vhost. */

@@ -32,6 +32,20 @@ void network_tap_name(unsigned int nic, char name[IFNAMSIZ])
 	snprintf(name, IFNAMSIZ, NETWORK_TAP "%u", nic);
 }
 
+/* Who asks for a name by ioctl has the kernel look for a module of that name first. */
+int network_tap_index(struct nl_sock *sock, unsigned int nic)
+{
+	struct rtnl_link *link = NULL;
+	char name[IFNAMSIZ];
+	int index = 0;
+
+	network_tap_name(nic, name);
+	if (rtnl_link_get_kernel(sock, 0, name, &link) == 0)
+		index = rtnl_link_get_ifindex(link);
+	rtnl_link_put(link);
+	return index;
+}
+
 static int open_tap(unsigned int nic, unsigned int queues, int *fds, struct error *err)
 {
 	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
@@ -205,7 +219,7 @@ int network_tap(struct nl_sock *sock, const struct network_interface *interface,
 	int index, ret;
 
 	network_tap_name(nic, name);
-	if (if_nametoindex(name))
+	if (network_tap_index(sock, nic))
 		return error_say(
 			err, EBUSY,
 			"it is joined to another VM (%s): a VM shares its network namespace "
@@ -214,7 +228,7 @@ int network_tap(struct nl_sock *sock, const struct network_interface *interface,
 	ret = open_tap(nic, queues, fds, err);
 	if (ret < 0)
 		return ret;
-	index = (int)if_nametoindex(name);
+	index = network_tap_index(sock, nic);
 	silence(name);
 	ret = set_up(sock, index, interface->mtu, err);
 	if (ret == 0)

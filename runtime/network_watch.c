@@ -129,18 +129,17 @@ static bool is_there(const struct network_interface *interface,
 }
 
 /* The VMM closes it, and then the kernel takes it away. */
-static void await_end_of_tap(unsigned int nic)
+static void await_end_of_tap(struct nl_sock *sock, unsigned int nic)
 {
 	uint64_t end = monotonic_ns() + TAP_LIMIT * 1000000ull;
-	char name[IFNAMSIZ];
 
-	network_tap_name(nic, name);
-	while (if_nametoindex(name) && monotonic_ns() < end)
+	while (network_tap_index(sock, nic) && monotonic_ns() < end)
 		poll(NULL, 0, 5);
 }
 
 /* The guest lets go of it first, so that it is nowhere without a link. */
-static void part(struct network_joined *joined, struct control *control, unsigned int nic)
+static void part(struct network_joined *joined, struct control *control, struct nl_sock *sock,
+		 unsigned int nic)
 {
 	json_t *body = json_pack("{s:b, s:{s:[i]}}", "change", 1, "gone", "nics", (int)nic);
 	struct error err = {0};
@@ -154,15 +153,15 @@ static void part(struct network_joined *joined, struct control *control, unsigne
 	if (control_attach(control, PROTO_ATTACH_NET, nic, NULL, 0, NULL, &err) < 0)
 		log_warn("%s has gone: %s", joined->nics[nic].name, err.message);
 	joined->nics[nic].index = 0;
-	await_end_of_tap(nic);
+	await_end_of_tap(sock, nic);
 }
 
 static void part_from_gone(struct network_joined *joined, struct control *control,
-			   const struct network_interface *found, int count)
+			   struct nl_sock *sock, const struct network_interface *found, int count)
 {
 	for (unsigned int i = 0; i < joined->slots.nics; i++)
 		if (joined->nics[i].index && !is_there(&joined->nics[i], found, count))
-			part(joined, control, i);
+			part(joined, control, sock, i);
 }
 
 static void join(struct network_joined *joined, struct control *control, struct nl_sock *sock,
@@ -258,7 +257,7 @@ static int look(struct network_joined *joined, struct nl_sock *sock, struct cont
 
 	if (ret < 0)
 		return ret;
-	part_from_gone(joined, control, found, count);
+	part_from_gone(joined, control, sock, found, count);
 	join_new(joined, control, sock, found, count);
 	return tell_changes(joined, control, sock, err);
 }
