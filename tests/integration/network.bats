@@ -256,6 +256,21 @@ logged() {
 	jq -r 'select(.level == "warning").msg' "$WORK/json" | grep -qxF -e "$1"
 }
 
+# Each time modprobe ran, for a tap's name. What is there to be loaded has been loaded by the first start.
+@test "a start has the kernel look for no module" {
+	local tracing=/sys/kernel/tracing
+	mountpoint -q $tracing || mount -t tracefs tracefs $tracing
+	wire c1 2
+	run_for c1 true
+	echo >$tracing/trace
+	echo 1 >$tracing/events/module/module_request/enable
+	run_for c1 true
+	echo 0 >$tracing/events/module/module_request/enable
+	run cat $tracing/trace
+	[[ $output = *TASK-PID* ]]
+	[[ $output != *module_request:* ]]
+}
+
 @test "an interface may come between create and start, by a namespace of the runtime's own making" {
 	# Engines write resolv.conf once more when they wire up the network.
 	echo early >"$WORK/resolv.conf"
