@@ -165,6 +165,7 @@ static bool look_for_work(struct loop *loop)
 	while (now < looking->until_ns && now < turn_ends && found < POLL_A_TURN) {
 		bool some = look_a_while(loop);
 
+		looking->looked = true;
 		now = monotonic_ns();
 		if (!some)
 			continue;
@@ -176,7 +177,7 @@ static bool look_for_work(struct loop *loop)
 	}
 	if (now < looking->until_ns)
 		return true;
-	if (looking->until_ns && !looking->found)
+	if (looking->looked && !looking->found)
 		look_time_in_vain(&looking->time);
 	looking->until_ns = 0;
 	looking->rested = true;
@@ -191,7 +192,7 @@ static void look_again(struct loop_looking *looking)
 	if (looking->waits_ns)
 		look_time_woken(&looking->time, now - looking->waits_ns);
 	looking->waits_ns = 0;
-	looking->worked = looking->found = looking->rested = false;
+	looking->worked = looking->looked = looking->found = looking->rested = false;
 	looking->until_ns = now + looking->time.ns;
 }
 
@@ -213,8 +214,9 @@ int loop_run(struct loop *loop)
 {
 	int ret = 0;
 
+	loop->looking.runs = loop->looking.first != NULL;
 	while (!loop->stopped && ret == 0)
-		ret = loop->looking.first ? step_and_look(loop) : loop_step(loop, -1);
+		ret = loop->looking.runs ? step_and_look(loop) : loop_step(loop, -1);
 	return ret;
 }
 

@@ -46,7 +46,8 @@ struct loop_looking {
 	uint64_t waits_ns;	 /* since when it waits for such work; 0: it does not */
 	bool worked;		 /* loop_poll_worked, since it was last asked */
 	bool rested;		 /* all of them, and none has worked since */
-	bool found;		 /* by looking, since it last began to */
+	bool looked, found;	 /* since it last began to */
+	bool runs;		 /* by loop_run: it looks, and lets them rest before it waits */
 };
 
 #define LOOP_BATCH 32
@@ -92,6 +93,12 @@ void loop_poll_del(struct loop *loop, struct loop_poll *poll);
 static inline void loop_poll_worked(struct loop *loop)
 {
 	loop->looking.worked = true;
+}
+
+/* Whether they are let rest, before it waits, after they have worked. */
+static inline bool loop_poll_runs(const struct loop *loop)
+{
+	return loop->looking.runs;
 }
 
 /* Waits up to timeout_ms (-1: forever) and dispatches once. Returns 0 or a negative errno. */

@@ -57,6 +57,7 @@ void blk_interrupt(struct blk *blk)
 static unsigned int drain_queue(struct blk *blk, unsigned int queue)
 {
 	unsigned int budget = BLK_REQUESTS_MAX;
+	size_t left = blk->uring ? SIZE_MAX : BLK_BYTES_AT_ONCE;
 	struct blk_request *request = NULL;
 
 	while (budget) {
@@ -72,14 +73,17 @@ static unsigned int drain_queue(struct blk *blk, unsigned int queue)
 			break;
 		}
 		request->queue = queue;
+		left -= left < request->len ? left : request->len;
 		blk->in_flight++;
 		blk_lane_start(blk, request);
 		request = NULL;
 		budget--;
+		if (!left)
+			break;
 	}
 	if (request)
 		request_put(blk, request);
-	if (!budget)
+	if (!budget || !left)
 		virtio_queue_again(&blk->dev, queue);
 	return BLK_REQUESTS_MAX - budget;
 }
@@ -101,6 +105,7 @@ static void blk_kicked(struct virtio_device *dev, unsigned int queue)
 {
 	struct blk *blk = to_blk(dev);
 
+	io_thread_woken(blk->thread);
 	/* Even without a chain: a release has the queues rest again. */
 	loop_poll_worked(&blk->thread->loop);
 	if (drain_queue(blk, queue))

@@ -14,6 +14,8 @@
 #define BLK_QUEUE_SIZE 128
 /* Requests in flight. A guest that cheats with its ring waits for one to be free again. */
 #define BLK_REQUESTS_MAX BLK_QUEUE_SIZE
+/* That the thread reads or writes itself, then others on its loop have their turn. */
+#define BLK_BYTES_AT_ONCE (256u << 10)
 
 /* Of a step whose buffers lie as the disk cannot have them: copied through memory of ours. */
 #define BLK_BOUNCE_LEN (64u * 1024)
@@ -47,7 +49,8 @@ struct blk {
 	uint8_t *bounce;	 /* BLK_BOUNCE_LEN for each request; NULL: the same */
 
 	struct io_uring ring;
-	bool uring; /* false where the host forbids io_uring: then the thread does it itself */
+	bool uring; /* false for what is in memory, and where the host forbids it: the thread does
+		       it itself */
 	struct loop_watch ring_watch;
 
 	/* Under dev.lock, as everything above that changes. */

@@ -2,6 +2,7 @@
 #include <linux/falloc.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -233,19 +234,25 @@ static int ring_create(struct blk *blk)
 	return ret;
 }
 
+/* The node of a block device is in memory, what it stands for is not. */
+static bool file_is_in_memory(int fd)
+{
+	struct stat file;
+	struct statfs file_system;
+
+	return fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && fstatfs(fd, &file_system) == 0 &&
+	       file_system.f_type == TMPFS_MAGIC;
+}
+
 /*
  * What tmpfs has is in memory, but io_uring does not read it at once: it hands that to a thread of
  * its own, which takes longer than to read it here.
  */
 static bool is_in_memory(const struct blk *blk)
 {
-	for (unsigned int i = 0; i < blk->file_count; i++) {
-		struct statfs file_system;
-
-		if (blk->files[i].fd >= 0 && (fstatfs(blk->files[i].fd, &file_system) < 0 ||
-					      file_system.f_type != TMPFS_MAGIC))
+	for (unsigned int i = 0; i < blk->file_count; i++)
+		if (blk->files[i].fd >= 0 && !file_is_in_memory(blk->files[i].fd))
 			return false;
-	}
 	return true;
 }
 

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "devices/write_ring.h"
 
@@ -11,7 +12,7 @@ static bool has_one_cpu(void)
 {
 	cpu_set_t cpus;
 
-	return sched_getaffinity(0, sizeof(cpus), &cpus) < 0 || CPU_COUNT(&cpus) == 1;
+	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) == 1;
 }
 
 int io_thread_init(struct io_thread *thread, const char *name, void (*begins)(void))
@@ -19,6 +20,7 @@ int io_thread_init(struct io_thread *thread, const char *name, void (*begins)(vo
 	int ret;
 
 	*thread = (struct io_thread){.begins = begins, .one_cpu = has_one_cpu()};
+	thread->may_give_way = thread->one_cpu && sched_getscheduler(0) == SCHED_OTHER;
 	ret = loop_init(&thread->loop);
 	if (ret == 0)
 		thread->name = name;
@@ -38,14 +40,21 @@ void io_thread_looks(struct io_thread *thread, struct loop_poll *poll)
 }
 
 /* SCHED_BATCH (sched(7)) is SCHED_OTHER but for this, and needs no rights. */
-void io_thread_gives_way(struct io_thread *thread, bool gives_way)
+void io_thread_gives_way(struct io_thread *thread, uint64_t until_ns)
 {
 	const struct sched_param param = {0};
-	unsigned int before = thread->gives_way;
 
-	thread->gives_way += gives_way ? 1u : -1u;
-	if (!before != !thread->gives_way)
-		sched_setscheduler(0, gives_way ? SCHED_BATCH : SCHED_OTHER, &param);
+	if (!thread->may_give_way)
+		return;
+	if (!thread->way_until_ns != !until_ns)
+		sched_setscheduler(0, until_ns ? SCHED_BATCH : SCHED_OTHER, &param);
+	thread->way_until_ns = until_ns;
+}
+
+void io_thread_woken(struct io_thread *thread)
+{
+	if (thread->way_until_ns && monotonic_ns() > thread->way_until_ns)
+		io_thread_gives_way(thread, 0);
 }
 
 static void *run(void *arg)

@@ -20,7 +20,8 @@ struct io_thread {
 	bool runs;
 	struct write_ring *writes; /* for its devices: io_thread_needs_writes; or NULL */
 	bool one_cpu;		   /* for it and the guest */
-	unsigned int gives_way;	   /* devices that want it to */
+	bool may_give_way;
+	uint64_t way_until_ns; /* it gives way; 0: it does not */
 };
 
 /* Return 0 or a negative errno. */
@@ -34,11 +35,18 @@ void io_thread_needs_writes(struct io_thread *thread);
 /*
  * A device looks for work before the loop waits (common/loop.h). Before the thread starts; taken
  * back by loop_poll_del. On a single CPU nobody looks: the guest could do nothing meanwhile. There
- * it can give way instead (pace.h): when it is woken, whoever runs goes on until its turn is over
- * or it waits itself. By the thread, and taken back as often.
+ * it can give way instead (pace.h).
  */
 void io_thread_looks(struct io_thread *thread, struct loop_poll *poll);
-void io_thread_gives_way(struct io_thread *thread, bool gives_way);
+
+/*
+ * Until then, by CLOCK_MONOTONIC, whoever runs goes on when the thread is woken, until its turn is
+ * over or it waits itself; 0: no more. By the thread.
+ */
+void io_thread_gives_way(struct io_thread *thread, uint64_t until_ns);
+
+/* The thread was woken for something else: it may be time to give way no more. */
+void io_thread_woken(struct io_thread *thread);
 
 /* Waits for its end; it does not start again. Harmless when it does not run. */
 void io_thread_stop(struct io_thread *thread);

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "devices/net_internal.h"
 #include "devices/virtio_state.h"
 
@@ -69,6 +70,8 @@ static bool net_look(struct loop_poll *poll)
 	pthread_mutex_lock(&net->dev.lock);
 	for (unsigned int i = 0; i < net->pair_count; i++)
 		some |= net_tx_look(&net->pairs[i]);
+	if (net->dev.broken)
+		net_vhost_stop(net, false);
 	pthread_mutex_unlock(&net->dev.lock);
 	return some;
 }
@@ -89,20 +92,20 @@ static bool net_rest(struct loop_poll *poll)
 
 void net_woken(struct net *net, enum pace_way way, unsigned int count, uint64_t bytes)
 {
-	bool before = net->pace.gives_way;
+	struct pace *pace = &net->pace;
+	bool before = pace->gives_way;
+	uint64_t now;
 
-	if (!net->thread->one_cpu || !count)
+	if (!net->thread->may_give_way || !count)
 		return;
-	pace_woken(&net->pace, way, count, bytes);
-	if (net->pace.gives_way != before)
-		io_thread_gives_way(net->thread, net->pace.gives_way);
-}
-
-void net_forget_pace(struct net *net)
-{
-	if (net->pace.gives_way)
-		io_thread_gives_way(net->thread, false);
-	net->pace = (struct pace){0};
+	now = monotonic_ns();
+	pace_woken(pace, now, way, count, bytes);
+	if (pace->gives_way)
+		io_thread_gives_way(net->thread, pace->last_ns + PACE_PAUSE_NS);
+	else if (before)
+		io_thread_gives_way(net->thread, 0);
+	else
+		io_thread_woken(net->thread);
 }
 
 /* --- the device --- */
@@ -116,8 +119,7 @@ static void net_kicked(struct virtio_device *dev, unsigned int queue)
 	if (queue == 2 * net->pair_count) {
 		net_control(net);
 	} else if (queue & 1) {
-		loop_poll_worked(&net->thread->loop);
-		net_tx(&net->pairs[queue / 2]);
+		net_tx_notified(&net->pairs[queue / 2]);
 	} else if (net->pairs[queue / 2].fd >= 0) {
 		net_rx(&net->pairs[queue / 2]);
 	}

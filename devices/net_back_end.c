@@ -150,7 +150,7 @@ void net_settle(struct net *net)
 	unsigned int offloads = tap_offloads(net);
 
 	net->stale = false;
-	net_forget_pace(net);
+	net->pace = (struct pace){0};
 	net_vhost_stop(net, false);
 	if (net->tap && net->dev.active && ioctl(net->pairs[0].fd, TUNSETOFFLOAD, offloads) < 0) {
 		offloads &= ~(unsigned int)(TUN_F_USO4 | TUN_F_USO6);

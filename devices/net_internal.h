@@ -129,8 +129,6 @@ static inline bool net_offers(const struct net *net, unsigned int feature)
 
 /* net.c, on the I/O thread: on a single CPU, so many packets were found by one wake-up. */
 void net_woken(struct net *net, enum pace_way way, unsigned int count, uint64_t bytes);
-/* There is nothing more to be found. */
-void net_forget_pace(struct net *net);
 
 /* net_back_end.c: what is behind it. Its I/O thread's, or anybody's when that does not run. */
 
@@ -157,6 +155,8 @@ bool net_rx_deliver(struct net_pair *pair);
 /* net_tx.c */
 
 void net_tx(struct net_pair *pair);
+/* The driver has notified: a loop that looks for more asks for the next notification itself. */
+void net_tx_notified(struct net_pair *pair);
 /* For a loop that looks for packets (common/loop.h): one burst of them, and its end. */
 bool net_tx_look(struct net_pair *pair);
 bool net_tx_rest(struct net_pair *pair);

@@ -173,7 +173,8 @@ static bool has_more(struct net_pair *pair)
 	return virtqueue_rest(&net->dev.queues[net_tx_queue(pair)]);
 }
 
-void net_tx(struct net_pair *pair)
+/* asks: to be notified of what comes next. */
+static void transmit(struct net_pair *pair, bool asks)
 {
 	struct net *net = pair->net;
 	struct virtqueue *vq = &net->dev.queues[net_tx_queue(pair)];
@@ -189,7 +190,7 @@ void net_tx(struct net_pair *pair)
 		burst_take(pair, most < budget ? most : budget);
 		burst_end(pair, burst_send(pair));
 		budget -= net->burst.count;
-		more = has_more(pair);
+		more = asks ? has_more(pair) : is_served(pair) && net->burst.count == most;
 		/* A guest that takes back what it has shown does not keep us here. */
 		if (!net->burst.count)
 			break;
@@ -198,6 +199,19 @@ void net_tx(struct net_pair *pair)
 	net_woken(net, PACE_OUT, NET_BUDGET - budget, vq->stats.bytes_out - bytes_before);
 	if (more)
 		virtio_queue_again(&net->dev, net_tx_queue(pair));
+}
+
+void net_tx(struct net_pair *pair)
+{
+	transmit(pair, true);
+}
+
+void net_tx_notified(struct net_pair *pair)
+{
+	struct loop *loop = &pair->net->thread->loop;
+
+	loop_poll_worked(loop);
+	transmit(pair, !loop_poll_runs(loop));
 }
 
 bool net_tx_look(struct net_pair *pair)

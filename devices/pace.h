@@ -17,32 +17,39 @@
 
 enum pace_way { PACE_OUT, PACE_IN };
 
-#define PACE_WAKES_MIN 4u /* that are few before it gives way */
-#define PACE_DOUBLINGS 8u /* of that, at most */
-#define PACE_FEW       2u /* packets */
+#define PACE_PAUSE_NS  20000000u /* without a packet of it, then a stream is over */
+#define PACE_WAKES_MIN 4u	 /* that are few before it gives way */
+#define PACE_DOUBLINGS 8u	 /* of that, at most */
+#define PACE_FEW       2u	 /* packets */
 #define PACE_LARGE     8192u
-#define PACE_DISAPPOINTED \
-	4u /* wake-ups for a single packet, more than for several, before it ends */
+/* Wake-ups for a single packet, more than for several, before it ends. */
+#define PACE_DISAPPOINTED 4u
 
 /* Zeroes at the beginning. */
 struct pace {
 	bool gives_way;
 	enum pace_way way; /* of the last wake-up; while it gives way, of the stream */
-	bool large;	   /* the last one's packets */
+	bool large;	   /* the last one's packets together */
+	uint64_t last_ns;  /* the last one; while it gives way, of the stream */
 	uint32_t wakes;	   /* for few packets of what looks like a stream */
 	uint32_t doublings;
 	uint32_t disappointed;
 };
 
-/* So many packets, 1 or more, of so many bytes in all, were found. */
-static inline void pace_woken(struct pace *pace, enum pace_way way, unsigned int count,
-			      uint64_t bytes)
+/* Now, by CLOCK_MONOTONIC, so many packets, 1 or more, of so many bytes in all, were found. */
+static inline void pace_woken(struct pace *pace, uint64_t now, enum pace_way way,
+			      unsigned int count, uint64_t bytes)
 {
 	bool large = bytes >= PACE_LARGE, turned = way != pace->way;
 
+	if (pace->gives_way && now - pace->last_ns > PACE_PAUSE_NS) {
+		pace->gives_way = false;
+		pace->wakes = 0;
+	}
 	if (pace->gives_way) {
 		if (turned)
 			return;
+		pace->last_ns = now;
 		if (count > 1) {
 			if (pace->disappointed)
 				pace->disappointed--;
@@ -64,6 +71,7 @@ static inline void pace_woken(struct pace *pace, enum pace_way way, unsigned int
 	else if (++pace->wakes >= PACE_WAKES_MIN << pace->doublings)
 		pace->gives_way = true;
 	pace->disappointed = 0;
+	pace->last_ns = now;
 	pace->way = way;
 	pace->large = large;
 }

@@ -46,22 +46,36 @@ int network_tap_index(struct nl_sock *sock, unsigned int nic)
 	return index;
 }
 
+static int tap_error(const char *name, int code, struct error *err)
+{
+	if (code == EBUSY)
+		return error_say(err, EBUSY,
+				 "it is joined to another VM (%s): a VM shares its network "
+				 "namespace with no other",
+				 name);
+	return error_set(err, code, "make the tap %s", name);
+}
+
 static int open_tap(unsigned int nic, unsigned int queues, int *fds, struct error *err)
 {
-	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	struct ifreq request = {0};
 	unsigned int opened = 0;
 	int code = 0;
 
 	network_tap_name(nic, request.ifr_name);
-	if (queues > 1)
-		request.ifr_flags |= IFF_MULTI_QUEUE;
 	while (opened < queues && !code) {
 		int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
+		request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+		if (queues > 1)
+			request.ifr_flags |= IFF_MULTI_QUEUE;
+		/* Made, and not another VM's, of which it would be one more queue. */
+		if (!opened)
+			request.ifr_flags |= (short)IFF_TUN_EXCL;
 		if (fd < 0)
 			code = error_set(err, errno, "open /dev/net/tun");
 		else if (ioctl(fd, TUNSETIFF, &request) < 0 && close(fd) == 0)
-			code = error_set(err, errno, "make the tap %s", request.ifr_name);
+			code = tap_error(request.ifr_name, errno, err);
 		else
 			fds[opened++] = fd;
 	}
@@ -219,12 +233,6 @@ int network_tap(struct nl_sock *sock, const struct network_interface *interface,
 	int index, ret;
 
 	network_tap_name(nic, name);
-	if (network_tap_index(sock, nic))
-		return error_say(
-			err, EBUSY,
-			"it is joined to another VM (%s): a VM shares its network namespace "
-			"with no other",
-			name);
 	ret = open_tap(nic, queues, fds, err);
 	if (ret < 0)
 		return ret;

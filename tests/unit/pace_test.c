@@ -7,23 +7,25 @@
 #define LARGE 65000u
 
 static struct pace pace;
+static uint64_t now; /* ns */
 
 static void setup(void)
 {
 	pace = (struct pace){0};
+	now = 1000000000;
 }
 
-/* So many wake-ups, each for so many packets. */
+/* So many wake-ups, each for so many packets, a few microseconds after the other. */
 static void wakes(unsigned int times, enum pace_way way, unsigned int count, uint64_t bytes)
 {
 	for (unsigned int i = 0; i < times; i++)
-		pace_woken(&pace, way, count, count * bytes);
+		pace_woken(&pace, now += 5000, way, count, count * bytes);
 }
 
 START_TEST(a_stream_of_small_packets_is_one)
 {
-	wakes(PACE_WAKES_MIN, PACE_OUT, 1, SMALL);
-	/* The first was a turn, for all that is known. */
+	wakes(PACE_WAKES_MIN - 1, PACE_OUT, 1, SMALL);
+	ck_assert(!pace.gives_way);
 	wakes(1, PACE_OUT, 2, SMALL);
 	ck_assert(pace.gives_way);
 	wakes(1000, PACE_OUT, 20, SMALL);
@@ -33,6 +35,7 @@ END_TEST
 
 START_TEST(the_other_way_too)
 {
+	/* The first is a turn. */
 	wakes(PACE_WAKES_MIN + 1, PACE_IN, 1, SMALL);
 	ck_assert(pace.gives_way);
 }
@@ -113,6 +116,17 @@ START_TEST(a_single_packet_is_no_disappointment)
 }
 END_TEST
 
+/* Whatever comes then. */
+START_TEST(a_stream_that_has_stopped_is_over)
+{
+	wakes_until_it_gives_way();
+	now += PACE_PAUSE_NS + 1;
+	wakes(1, PACE_IN, 1, SMALL);
+	ck_assert(!pace.gives_way);
+	ck_assert_uint_eq(pace.doublings, 0);
+}
+END_TEST
+
 Suite *pace_suite(void)
 {
 	Suite *suite = suite_create("pace");
@@ -126,6 +140,7 @@ Suite *pace_suite(void)
 	tcase_add_test(tcase, who_finds_many_need_not_give_way);
 	tcase_add_test(tcase, who_finds_no_more_gives_way_less_and_less);
 	tcase_add_test(tcase, a_single_packet_is_no_disappointment);
+	tcase_add_test(tcase, a_stream_that_has_stopped_is_over);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
