@@ -60,8 +60,7 @@ static bool has_tap;
 
 static void open_disk(struct path *path)
 {
-	struct blk_options options = {
-		.name = "disk0", .fd = memfd_create("disk", MFD_CLOEXEC), .thread = path->thread};
+	struct blk_options options = {.name = "disk0", .fd = driver_disk(), .thread = path->thread};
 	struct error err = {0};
 	char *zeroes = calloc(BLOCKS, BLOCK);
 

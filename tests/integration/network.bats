@@ -264,11 +264,13 @@ logged() {
 	run_for c1 true
 	echo >$tracing/trace
 	echo 1 >$tracing/events/module/module_request/enable
+	# SIOCGIFINDEX of what is not there, to see that it would be seen.
+	perl -e 'socket(my $socket, 1, 2, 0) or die; ioctl($socket, 0x8933, pack("a40", "nosuch0"))' || true
 	run_for c1 true
 	echo 0 >$tracing/events/module/module_request/enable
 	run cat $tracing/trace
-	[[ $output = *TASK-PID* ]]
-	[[ $output != *module_request:* ]]
+	[[ $output = *netdev-nosuch0* ]]
+	[[ $output != *netdev-bulkhead* ]]
 }
 
 @test "an interface may come between create and start, by a namespace of the runtime's own making" {

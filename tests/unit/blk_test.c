@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "devices/blk_internal.h"
@@ -61,15 +63,6 @@ static int open_direct_file(void)
 	return -1;
 }
 
-/* On a disk, where the host has one whose files can be had so: what is in memory is read otherwise.
- */
-static int open_file(void)
-{
-	int fd = open_direct_file();
-
-	return fd >= 0 ? fd : memfd_create("disk", MFD_CLOEXEC);
-}
-
 /* Takes file over. */
 static void setup_disk(int file, bool read_only, unsigned int queues)
 {
@@ -90,7 +83,25 @@ static void setup_disk(int file, bool read_only, unsigned int queues)
 
 static void setup(void)
 {
-	setup_disk(open_file(), false, 1);
+	setup_disk(driver_disk(), false, 1);
+}
+
+static bool can_have_uring(void)
+{
+	struct statfs file_system;
+	struct io_uring ring;
+
+	if (fstatfs(disk, &file_system) < 0 || file_system.f_type == TMPFS_MAGIC ||
+	    io_uring_queue_init(1, &ring, 0) < 0)
+		return false;
+	io_uring_queue_exit(&ring);
+	return true;
+}
+
+static void setup_uring(void)
+{
+	setup();
+	ck_assert(blk->uring == can_have_uring());
 }
 
 static void setup_memory(void)
@@ -101,7 +112,7 @@ static void setup_memory(void)
 
 static void setup_queues(void)
 {
-	setup_disk(open_file(), false, 4);
+	setup_disk(driver_disk(), false, 4);
 }
 
 /* As on a host that forbids io_uring. */
@@ -138,7 +149,7 @@ static void setup_direct(void)
 
 static void setup_read_only(void)
 {
-	setup_disk(open_file(), true, 1);
+	setup_disk(driver_disk(), true, 1);
 }
 
 static void teardown(void)
@@ -644,7 +655,7 @@ static void setup_joined(void)
 	driver_init(&driver);
 	disk = -1;
 	for (int i = 0; i < 3; i++) {
-		fds[i] = memfd_create("part", MFD_CLOEXEC);
+		fds[i] = driver_disk();
 		fill(bytes, sizeof(bytes), (uint8_t)(i + 1));
 		ck_assert_int_eq(pwrite(fds[i], bytes, sectors[i] * SECTOR, 0),
 				 sectors[i] * SECTOR);
@@ -839,7 +850,7 @@ Suite *blk_suite(void)
 	Suite *suite = suite_create("blk");
 	TCase *tcase = tcase_create("read-only");
 
-	suite_add_tcase(suite, all_cases("io_uring", setup));
+	suite_add_tcase(suite, all_cases("io_uring", setup_uring));
 	suite_add_tcase(suite, all_cases("plain", setup_plain));
 	suite_add_tcase(suite, all_cases("in memory", setup_memory));
 	if ((disk = open_direct_file()) >= 0) {

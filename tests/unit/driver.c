@@ -1,12 +1,15 @@
 #include "tests/unit/driver.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -19,6 +22,24 @@ void driver_check_(bool holds, const char *condition, const char *file, int line
 		return;
 	fprintf(stderr, "%s:%d: %s does not hold\n", file, line, condition);
 	abort();
+}
+
+int driver_disk(void)
+{
+	static const char *const folders[] = {"/var/tmp", "/tmp", "."};
+	struct statfs file_system;
+	int fd;
+
+	for (unsigned int i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		fd = open(folders[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (fd >= 0 && fstatfs(fd, &file_system) == 0 && file_system.f_type != TMPFS_MAGIC)
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
+	fd = memfd_create("disk", MFD_CLOEXEC);
+	driver_check(fd >= 0);
+	return fd;
 }
 
 /* Pages that nobody may touch lie before and after guest memory. */

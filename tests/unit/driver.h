@@ -104,6 +104,10 @@ uint16_t driver_submit_indirect(struct driver *driver, unsigned int queue,
 void driver_offer(struct driver *driver, unsigned int queue, uint16_t head);
 void driver_kick(struct driver *driver, unsigned int queue);
 
+/* An empty file of no name on a disk, or in memory where none is to be had: devices that are disks
+ * treat both in their own ways. */
+int driver_disk(void);
+
 /* Takes a used entry, if there is one, and asks to be interrupted for the next. */
 bool driver_collect(struct driver *driver, unsigned int queue, struct vring_used_elem *elem);
 /* Waits for one. */

@@ -51,7 +51,7 @@ static void setup(void)
 	driver_init(&nic);
 	ck_assert_int_eq(io_thread_init(&thread, "io", begins), 0);
 	thread.loop.shared = true;
-	for_blk.fd = memfd_create("disk", MFD_CLOEXEC);
+	for_blk.fd = driver_disk();
 	ck_assert_int_eq(ftruncate(for_blk.fd, SECTORS * SECTOR), 0);
 	ck_assert_int_eq(blk_create(&blk, &for_blk, &disk.mem, NULL), 0);
 	ck_assert_int_eq(net_create(&net, &for_net, &nic.mem, NULL), 0);
