@@ -153,7 +153,7 @@ static int rx_one(struct net_pair *pair)
 			return !pair->rx_starved;
 		}
 	} else {
-		len = readv(pair->fd, segments_of(pair), (int)segments);
+		len = preadv2(pair->fd, segments_of(pair), (int)segments, -1, 0);
 		if (len >= (ssize_t)NET_HEADER_LEN) {
 			give_buffers(pair, (size_t)len);
 			return 1;

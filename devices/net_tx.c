@@ -32,7 +32,7 @@ static int send_packet(struct net_pair *out, const struct net_packet *packet)
 		return net_stream_write(out, frame, count, frame_len);
 	}
 	do
-		len = writev(out->fd, packet->iov, (int)packet->count);
+		len = pwritev2(out->fd, packet->iov, (int)packet->count, -1, 0);
 	while (len < 0 && errno == EINTR);
 	return len < 0 ? -errno : 0;
 }

@@ -68,7 +68,7 @@ static ssize_t polled_read(int fd, const struct iovec *iov, unsigned int count)
 		errno = EAGAIN;
 		return -1;
 	}
-	return readv(fd, iov, (int)count);
+	return preadv2(fd, iov, (int)count, -1, 0);
 }
 
 ssize_t stream_read(struct stream_fd *stream, const struct iovec *iov, unsigned int count)
@@ -87,7 +87,7 @@ ssize_t stream_read(struct stream_fd *stream, const struct iovec *iov, unsigned 
 		else if (stream->kind == STREAM_POLLED)
 			ret = polled_read(stream->fd, iov, count);
 		else if (stream->kind == STREAM_ALWAYS)
-			ret = readv(stream->fd, iov, (int)count);
+			ret = preadv2(stream->fd, iov, (int)count, -1, 0);
 	} while (ret < 0 && errno == EINTR);
 	return ret < 0 ? -errno : ret;
 }
@@ -108,7 +108,7 @@ ssize_t stream_write(struct stream_fd *stream, const struct iovec *iov, unsigned
 		else if (stream->kind == STREAM_POLLED)
 			ret = polled_write(stream->fd, iov);
 		else if (stream->kind == STREAM_ALWAYS)
-			ret = writev(stream->fd, iov, (int)count);
+			ret = pwritev2(stream->fd, iov, (int)count, -1, 0);
 	} while (ret < 0 && errno == EINTR);
 	return ret < 0 ? -errno : ret;
 }

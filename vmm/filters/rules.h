@@ -73,12 +73,13 @@ static const struct filter_rule filter_rules[] = {
 	{MAIN | VCPU | IO, "write", ANY, .reason = "wake-ups, the log"},
 	{FS, "write", ANY, .reason = "the device when its back end is gone, the log",
 	 .unseen = "tests of virtiofsd that ends"},
-	{MAIN, "readv", ANY, .reason = "the workload's stdin: a file or terminal"},
-	{MAIN, "writev", ANY, .reason = "the workload's stdout and stderr: a file"},
-	{IO, "readv", ANY, .reason = "frames from taps"},
-	{IO, "writev", ANY, .reason = "one frame to a tap; frames to packet sockets"},
-	{MAIN, "preadv2", ANY, .reason = "the workload's stdin: a pipe, without waiting"},
-	{MAIN, "pwritev2", ANY, .reason = "its stdout and stderr: pipes, without waiting"},
+	/* With -1 for an offset and no flags they are readv and writev, which need no rules so. */
+	{MAIN, "preadv2", ANY, .reason = "the workload's stdin; a pipe without waiting"},
+	{MAIN, "pwritev2", ANY, .reason = "its stdout and stderr; pipes without waiting"},
+	{IO, "preadv2", ANY,
+	 .reason = "frames from taps; disks in memory, or where the host forbids io_uring"},
+	{IO, "pwritev2", ANY,
+	 .reason = "one frame to a tap, frames to packet sockets; disks likewise"},
 	{MAIN, "recvmsg", ANY, .reason = "streams and control clients that are sockets"},
 	{MAIN, "sendmsg", ANY, .reason = "the same"},
 	{FS, "sendmsg", ANY, .reason = "vhost-user: memory and queues go to the back end"},
@@ -144,9 +145,7 @@ static const struct filter_rule filter_rules[] = {
 
 	/* Disks, and packets to taps. Rings are bound to a few operations (devices/uring.h). */
 	{IO, "io_uring_enter", ANY, .reason = "requests to disks' rings, packets to taps"},
-	{IO, "preadv2", ANY, .reason = "disks in memory, or where the host forbids io_uring"},
-	{IO, "pwritev2", ANY, .reason = "the same"},
-	{IO, "fdatasync", ANY, .reason = "the same"},
+	{IO, "fdatasync", ANY, .reason = "disks where the host forbids io_uring"},
 	{IO, "fallocate", ANY, .reason = "the same",
 	 .unseen = "the guest decides when to discard; the unit tests of the disk do"},
 
