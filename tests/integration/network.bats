@@ -265,7 +265,7 @@ logged() {
 	echo >$tracing/trace
 	echo 1 >$tracing/events/module/module_request/enable
 	# SIOCGIFINDEX of what is not there, to see that it would be seen.
-	perl -e 'socket(my $socket, 1, 2, 0) or die; ioctl($socket, 0x8933, pack("a40", "nosuch0"))' || true
+	perl -e 'socket(my $socket, 1, 2, 0) or die; ioctl($socket, 0x8933, my $request = pack("a40", "nosuch0"))' || true
 	run_for c1 true
 	echo 0 >$tracing/events/module/module_request/enable
 	run cat $tracing/trace

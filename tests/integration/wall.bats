@@ -41,7 +41,7 @@ field() {
 		case $target in
 		/dev/null | /dev/kvm | "$WORK"/out | "$WORK"/log | "$WORK/state/$ID/oom" | /var/lib/bulkhead/*' (deleted)' | \
 			anon_inode:* | socket:* | /memfd:guest-memory*) ;;
-		/var/lib/bulkhead/layers/*/image)
+		/var/lib/bulkhead/layers/*/image | /var/lib/bulkhead/templates/*)
 			# Shared by all VMs: it must not be writable. The last octal digit is O_RDONLY's.
 			grep -q '^flags:.*0$' "/proc/$PID/fdinfo/${fd##*/}"
 			;;
