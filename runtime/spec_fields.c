@@ -115,10 +115,12 @@ static int check(json_t *value, const char *pattern, struct error *err)
 			if (ret == 0 && json_is_object(item))
 				ret = check(item, inner, err);
 	}
+	if (!json_is_object(value))
+		return ret;
 	/* Any name at all: annotations, sysctls. */
 	snprintf(inner, sizeof(inner), "%s{}", pattern);
-	if (!json_is_object(value) || spec_types_know(inner))
-		return ret;
+	if (spec_types_know(inner))
+		return 0;
 	json_object_foreach (value, name, item) {
 		snprintf(inner, sizeof(inner), "%s%s%.64s", pattern, *pattern ? "." : "", name);
 		ret = check_member(item, inner, err);
