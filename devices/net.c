@@ -133,6 +133,7 @@ static void net_activate(struct virtio_device *dev)
 	struct net *net = to_net(dev);
 
 	net->stale = true;
+	net->vhost_failed = false;
 	net_wake(net);
 }
 

@@ -180,6 +180,7 @@ static void back_end_install(struct net *net)
 		net->pairs[i].fd = take_fd(&net->next_fds[i]);
 	net->fd_count = net->next_count;
 	net->vhost = take_ptr(net->next_vhost);
+	net->vhost_failed = false;
 	if (net->fd_count) {
 		int kind = 0;
 		socklen_t len = sizeof(kind);

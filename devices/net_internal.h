@@ -94,7 +94,8 @@ struct net {
 	bool tap;
 	struct net_stream *stream; /* the back end is one; or NULL */
 	struct net_vhost *vhost;   /* comes with a tap; or NULL */
-	int call_fd, error_fd;	   /* what it says */
+	bool vhost_failed;     /* so it rests until the driver starts anew, or another tap comes */
+	int call_fd, error_fd; /* what it says */
 	struct loop_watch call_watch, error_watch;
 	pthread_cond_t vhost_stopped;
 	bool had_link;

@@ -131,8 +131,8 @@ static bool is_wanted(const struct net_pair *pair)
 	const struct net *net = pair->net;
 	const struct virtio_device *dev = &net->dev;
 
-	return net->vhost && pair->index < net->fd_count && pair->index < net->used_pairs &&
-	       dev->active && !dev->broken && !dev->held &&
+	return net->vhost && !net->vhost_failed && pair->index < net->fd_count &&
+	       pair->index < net->used_pairs && dev->active && !dev->broken && !dev->held &&
 	       !rate_limit_is_set(&net->rx_gate.limit) && !rate_limit_is_set(&net->tx_gate.limit) &&
 	       !(dev->negotiated & RING_FEATURES & ~net->vhost->features) &&
 	       dev->queues[net_rx_queue(pair)].state.ready &&
@@ -207,6 +207,18 @@ static int ring_start(const struct net_pair *pair, unsigned int ring)
 		       : 0;
 }
 
+/*
+ * Where it has come to. It gives chains back in their order; what it has taken and given none back
+ * for, as when the tap has gone, is done once more here, or the driver would wait for that.
+ */
+static uint16_t next_after(const struct virtqueue *vq, uint16_t taken)
+{
+	uint16_t given_back = virtqueue_used_idx(vq);
+
+	/* The driver could have written there. */
+	return (uint16_t)(taken - given_back) <= vq->state.size ? given_back : taken;
+}
+
 /* When it returns the rings are not touched any more, and we go on where it has come to. */
 static void pair_stop(struct net_pair *pair)
 {
@@ -221,7 +233,7 @@ static void pair_stop(struct net_pair *pair)
 		set_file(fd, VHOST_NET_SET_BACKEND, ring, -1);
 		set_file(fd, VHOST_SET_VRING_KICK, ring, -1);
 		if (vq->state.ready && ioctl(fd, VHOST_GET_VRING_BASE, &base) == 0)
-			virtqueue_resume(vq, (uint16_t)base.num);
+			virtqueue_resume(vq, next_after(vq, (uint16_t)base.num));
 		if (dev->watch_queue(dev->transport, queue, true) < 0)
 			virtio_device_broken(dev, "a queue cannot be watched");
 		virtio_queue_again(dev, queue);
@@ -347,7 +359,11 @@ static void called(struct loop_watch *watch, uint32_t events)
 	pthread_mutex_unlock(&net->dev.lock);
 }
 
-static void ring_broken(struct loop_watch *watch, uint32_t events)
+/*
+ * That a ring is broken it says, but also that the tap has gone while it was sending. Which it is
+ * shows by itself when the rings are served here.
+ */
+static void ring_failed(struct loop_watch *watch, uint32_t events)
 {
 	struct net *net = container_of(watch, struct net, error_watch);
 
@@ -356,7 +372,8 @@ static void ring_broken(struct loop_watch *watch, uint32_t events)
 		return;
 	pthread_mutex_lock(&net->dev.lock);
 	if (net->dev.active && net_vhost_runs(net)) {
-		virtio_device_broken(&net->dev, "broken ring, says vhost-net");
+		log_debug("%s: vhost-net gives it up", net->dev.name);
+		net->vhost_failed = true;
 		net_vhost_stop(net, true);
 	}
 	pthread_mutex_unlock(&net->dev.lock);
@@ -368,5 +385,5 @@ int net_vhost_watch(struct net *net)
 
 	return ret < 0 ? ret
 		       : loop_add(&net->thread->loop, &net->error_watch, net->error_fd, EPOLLIN,
-				  ring_broken);
+				  ring_failed);
 }

@@ -352,6 +352,25 @@ START_TEST(a_tap_that_goes_takes_the_link_with_it)
 }
 END_TEST
 
+/* The kernel then says that a ring is broken, and keeps what it was about to send. */
+START_TEST(a_tap_that_goes_while_it_sends_does_too)
+{
+	attach();
+	start();
+	works();
+	ck_assert_int_eq(system("ip link del test0"), 0);
+	for (int i = 0; i < 3; i++)
+		submit_frame();
+	driver_kick(&driver, TX);
+	for (int i = 0; i < 3; i++)
+		driver_wait(&driver, TX);
+	driver_until(&driver, link_is_down, NULL);
+	ck_assert(!is_broken(NULL));
+	/* Frames to nowhere come back too. */
+	driver_run(&driver, TX, submit_frame());
+}
+END_TEST
+
 START_TEST(one_that_is_in_use_is_refused)
 {
 	struct error err = {0};
@@ -409,6 +428,7 @@ Suite *net_vhost_suite(void)
 	tcase_add_test(tcase, it_rests_with_the_machine);
 	tcase_add_test(tcase, a_ring_that_lies_breaks_the_device_alone);
 	tcase_add_test(tcase, a_tap_that_goes_takes_the_link_with_it);
+	tcase_add_test(tcase, a_tap_that_goes_while_it_sends_does_too);
 	tcase_add_test(tcase, one_that_is_in_use_is_refused);
 	tcase_add_test(tcase, a_back_end_that_it_cannot_have_is_served_here);
 	return suite;
